@@ -1,0 +1,88 @@
+"""Refusals: every bad argument gets a `ValueError` that names it, says what was given and what is allowed.
+
+Shapes are known at trace time and always checked. Values are checked only when they are concrete: inside `jit`, `vmap`
+or `grad` an array has no value yet, and the caller who jits has to check at the boundary.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+
+def is_traced(value: Any) -> bool:
+    """Whether the value is abstract (inside jit, vmap or grad), so that it cannot be looked at."""
+    return isinstance(value, Tracer)
+
+
+def array(name: str, value: Any, ndim: int) -> Array:
+    """A floating array with `ndim` axes, none of length zero and without NaN or infinity; integers become floats."""
+    try:
+        result = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a numeric array with {ndim} axes; got {type(value).__name__}") from error
+    if not jnp.issubdtype(result.dtype, jnp.floating):
+        if jnp.issubdtype(result.dtype, jnp.complexfloating):
+            raise ValueError(f"{name} must be real; got dtype {result.dtype}")
+        result = result.astype(jnp.result_type(float))
+    if result.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes; got shape {result.shape}")
+    if 0 in result.shape:
+        raise ValueError(f"{name} must not be empty; got shape {result.shape}")
+    finite(name, result)
+    return result
+
+
+def finite(name: str, value: Any) -> None:
+    """Refuse NaN and infinity."""
+    if is_traced(value):
+        return
+    bad = np.count_nonzero(~np.isfinite(np.asarray(value)))
+    if bad:
+        raise ValueError(f"{name} must be finite; got {bad} entries that are NaN or infinite")
+
+
+def samples(name: str, value: Any) -> Array:
+    """Samples as rows: a finite floating array of shape (n, d), n ≥ 1."""
+    return array(name, value, ndim=2)
+
+
+def shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
+    """Refuse an array of another shape."""
+    if np.shape(value) != expected:
+        raise ValueError(f"{name} must have shape {expected}; got {np.shape(value)}")
+
+
+def non_negative(name: str, value: Any) -> None:
+    """Refuse a number (or any entry of an array) that is negative, NaN or infinite."""
+    finite(name, value)
+    if not is_traced(value) and np.any(np.asarray(value) < 0):
+        raise ValueError(f"{name} must be ≥ 0; got {value}")
+
+
+def positive(name: str, value: Any) -> None:
+    """Refuse a number (or any entry of an array) that is not above zero, NaN or infinite."""
+    finite(name, value)
+    if not is_traced(value) and np.any(np.asarray(value) <= 0):
+        raise ValueError(f"{name} must be > 0; got {value}")
+
+
+def integer(name: str, value: Any, minimum: int) -> int:
+    """An integer of at least `minimum`; booleans and fractions are refused."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{name} must be an integer ≥ {minimum}; got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be an integer ≥ {minimum}; got {value}")
+    return int(value)
+
+
+def typed_key(name: str, key: Any) -> None:
+    """Refuse anything but one typed key from `jax.random.key`."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        raise ValueError(f"{name} must be a typed key from jax.random.key(seed); got {key!r}")
+    if key.shape != ():
+        raise ValueError(f"{name} must be a single key; got an array of keys of shape {key.shape}")

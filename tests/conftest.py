@@ -1,0 +1,43 @@
+"""The strictest session JAX offers: float64, strict promotion, key-reuse checks, four CPU devices, checked shapes."""
+
+import contextlib
+import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import jaxtyping
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+jaxtyping.install_import_hook("dae_theory", "beartype.beartype")
+
+
+@contextlib.contextmanager
+def _refused(argument: str):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ValueError, match=rf"\b{argument}\b"):
+            yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def refused():
+    """`with refused("noise_std"): ...` passes when a ValueError names the argument.
+
+    Shape annotations are switched off inside, since a user's session does not check them: the function must refuse.
+    """
+    return _refused
+
+
+@pytest.fixture
+def key():
+    """The root key of a test."""
+    return jax.random.key(20)
