@@ -1,0 +1,243 @@
+"""One training run of the objective (6) as a pure function of (key, samples, settings): one scan over the steps.
+
+    L(W₂, W₁) = (1/n) Σᵢ E_ε ‖f(xᵢ + σε) − xᵢ‖² + λ(‖W₁‖²_F + ‖W₂‖²_F)
+
+The expectation is sampled with fresh noise every step. Swept numbers are leaves of `Settings`, structure is static, so
+whole runs can be vmapped over σ, λ, the learning rate, the number of live samples and the number of live neurons.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from dae_theory import checks
+from dae_theory.model import Weights, denoise
+from dae_theory.randomness import derive
+
+
+def constant_rate(steps: int) -> optax.Schedule:
+    """The learning rate times 1 at every step."""
+    del steps
+    return optax.constant_schedule(1.0)
+
+
+def warmup_then_decay(steps: int, *, warmup: float = 0.02, final: float = 0.001) -> optax.Schedule:
+    """The learning rate times a factor: linear from 0 to 1 over the share `warmup`, then a cosine down to `final`."""
+    return optax.warmup_cosine_decay_schedule(0.0, 1.0, max(1, round(warmup * steps)), steps, final)
+
+
+@struct.dataclass
+class Settings:
+    """How one net is trained. Leaves may be swept by vmap; the others are static.
+
+    Attributes:
+        noise_std: σ of (6), leaf.
+        weight_decay: λ of (6) on each ‖W_l‖² (so 2λ‖W‖² for tied weights), leaf.
+        learning_rate: peak of the schedule, leaf.
+        init_scale: expected norm of an initial column, leaf.
+        steps: optimizer steps.
+        width: p, neurons.
+        batch_size: noisy samples per step; None is full batch with one noise draw a sample. When there are fewer
+            samples than this, every sample gets ⌊batch_size/n⌋ independent draws; when there are more, that many are
+            picked with replacement.
+        optimizer: learning-rate schedule -> optax transformation, as `optax.adam`; sees the gradient of all of (6).
+        schedule: steps -> factor on the learning rate at each step.
+        tied: one matrix W = W₁ = W₂.
+        record_at: steps after which the history is written; the last step is always recorded.
+        precision: of matrix products; matters where hardware would use TF32 or bfloat16.
+    """
+
+    noise_std: ArrayLike = 0.2
+    weight_decay: ArrayLike = 0.0
+    learning_rate: ArrayLike = 3e-3
+    init_scale: ArrayLike = 0.1
+    steps: int = struct.field(pytree_node=False, default=4000)
+    width: int = struct.field(pytree_node=False, default=32)
+    batch_size: int | None = struct.field(pytree_node=False, default=None)
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformation] = struct.field(
+        pytree_node=False, default=optax.adam
+    )
+    schedule: Callable[[int], optax.Schedule] = struct.field(pytree_node=False, default=warmup_then_decay)
+    tied: bool = struct.field(pytree_node=False, default=False)
+    record_at: tuple[int, ...] = struct.field(pytree_node=False, default=())
+    precision: str = struct.field(pytree_node=False, default="highest")
+
+
+@struct.dataclass
+class History:
+    """What was recorded, R = number of recorded steps.
+
+    Attributes:
+        step: (R,), steps done.
+        loss: (R,), the sampled objective (6), averaged over the steps since the previous record.
+        observed: what `observe` returned, each leaf with a leading axis R; None without it.
+    """
+
+    step: Int[Array, "*records"]
+    loss: Float[Array, "*records"]
+    observed: PyTree
+
+
+@struct.dataclass
+class Trained:
+    """The end of a run: weights, history, and whether every weight is finite (a diverged run is data, not an error)."""
+
+    weights: Weights
+    history: History
+    finite: Bool[Array, "*members"]
+
+
+def initial_weights(
+    key: Key[Array, ""], dimension: int, width: int, *, scale: ArrayLike, tied: bool, neurons: ArrayLike, dtype: Any
+) -> Weights:
+    """Columns with independent N(0, scale²/d) entries; columns from `neurons` on are zero.
+
+    A zero column pair has zero gradient, so it stays zero: this is how narrower nets share a program.
+    Neuron j's draw does not depend on the width.
+    """
+    live = (jnp.arange(width) < neurons).astype(dtype)
+
+    def columns(purpose: str) -> Array:
+        rows = jax.random.normal(derive(key, purpose), (width, dimension), dtype)
+        return (rows * live[:, None]).T * (jnp.asarray(scale, dtype) / dimension**0.5)
+
+    encoder = columns("encoder")
+    return Weights(decoder=encoder if tied else columns("decoder"), encoder=encoder)
+
+
+def _draw_rows(key: Key[Array, ""], rows: int, samples: Array, batch_size: int | None, dtype: Any):
+    """Which samples a step sees, and the weight of each in the mean over samples."""
+    position = jnp.arange(rows)
+    if batch_size is None:
+        return position, jnp.where(position < samples, 1.0, 0.0).astype(dtype) / jnp.asarray(samples, dtype)
+    slot = jnp.arange(batch_size)
+    copies = batch_size // samples
+    few = slot < copies * samples
+    picked = jax.random.randint(key, (batch_size,), 0, samples)
+    index = jnp.where(copies > 0, slot % samples, picked)
+    counted = jnp.where(copies > 0, copies * samples, batch_size)
+    return index, jnp.where((copies == 0) | few, 1.0, 0.0).astype(dtype) / jnp.asarray(counted, dtype)
+
+
+def _objective(
+    parameters: tuple[Array, ...], y: Array, x: Array, row_weight: Array, weight_decay: Array
+) -> Float[Array, ""]:
+    """(6) on one noisy batch; `parameters` is (W,) when tied, (W₂, W₁) otherwise."""
+    weights = Weights(decoder=parameters[0], encoder=parameters[-1])
+    error = jnp.sum((denoise(weights, y) - x) ** 2, axis=-1)
+    penalty = jnp.sum(weights.decoder**2) + jnp.sum(weights.encoder**2)
+    return row_weight @ error + weight_decay * penalty
+
+
+def train(
+    key: Key[Array, ""],
+    x: ArrayLike,
+    settings: Settings,
+    *,
+    samples: ArrayLike | None = None,
+    neurons: ArrayLike | None = None,
+    observe: Callable[[Weights], PyTree] | None = None,
+) -> Trained:
+    """Train one net on the objective (6).
+
+    Args:
+        key: identity of the run; its initial weights, batches and noise all derive from it.
+        x: samples (n, d); their dtype is the dtype of training.
+        settings: see `Settings`.
+        samples: number of live rows of x (traced or not), all by default; rows behind them are padding.
+        neurons: number of live neurons (traced or not), all by default; columns behind them stay exactly zero.
+        observe: function of the weights whose value is kept at `settings.record_at` and at the end.
+
+    Returns:
+        The weights, the history and a flag for finite weights.
+
+    Raises:
+        ValueError: for malformed samples, negative σ, λ or rates, or counts out of range.
+    """
+    checks.typed_key("key", key)
+    x = checks.samples("x", x)
+    _check(x, settings, samples, neurons)
+    with jax.default_matmul_precision(settings.precision):
+        return _train(key, x, settings, samples, neurons, observe)
+
+
+@partial(jax.jit, static_argnames="observe")
+def _train(key, x, settings, samples, neurons, observe) -> Trained:
+    dtype = x.dtype
+    samples = jnp.asarray(x.shape[0] if samples is None else samples)
+    neurons = settings.width if neurons is None else neurons
+    noise_std, weight_decay = (jnp.asarray(v, dtype) for v in (settings.noise_std, settings.weight_decay))
+    factor = settings.schedule(settings.steps)
+    optimizer = settings.optimizer(lambda count: settings.learning_rate * factor(count))
+    record_at = jnp.asarray(sorted({*settings.record_at, settings.steps}))
+
+    def as_weights(parameters: tuple[Array, ...]) -> Weights:
+        return Weights(decoder=parameters[0], encoder=parameters[-1])
+
+    def step(carry, count):
+        parameters, state, loss_sum, history = carry
+        index, row_weight = _draw_rows(derive(key, "batch", count), x.shape[0], samples, settings.batch_size, dtype)
+        clean = x if settings.batch_size is None else x[index]
+        y = clean + noise_std * jax.random.normal(derive(key, "noise", count), clean.shape, dtype)
+        loss, gradient = jax.value_and_grad(_objective)(parameters, y, clean, row_weight, weight_decay)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes its own float32 scalars with the parameters' dtype
+            updates, state = optimizer.update(gradient, state, parameters)
+            parameters = jax.tree.map(jnp.add, parameters, updates)
+
+        slot = jnp.searchsorted(record_at, count + 1)
+
+        def write(history: History, loss_sum: Array) -> tuple[History, Array]:
+            done = record_at[slot] - jnp.where(slot > 0, record_at[slot - 1], 0)
+            now = History(count + 1, loss_sum / done.astype(dtype), observe and observe(as_weights(parameters)))
+            return jax.tree.map(lambda all_, one: all_.at[slot].set(one), history, now), jnp.zeros_like(loss_sum)
+
+        history, loss_sum = jax.lax.cond(
+            record_at[slot] == count + 1, write, lambda *unchanged: unchanged, history, loss_sum + loss
+        )
+        return (parameters, state, loss_sum, history), None
+
+    weights = initial_weights(
+        key, x.shape[1], settings.width, scale=settings.init_scale, tied=settings.tied, neurons=neurons, dtype=dtype
+    )
+    parameters = (weights.encoder,) if settings.tied else (weights.decoder, weights.encoder)
+    observed = None if observe is None else jax.eval_shape(observe, weights)
+    empty = History(
+        jnp.zeros(record_at.shape, record_at.dtype),
+        jnp.zeros(record_at.shape, dtype),
+        jax.tree.map(lambda one: jnp.zeros((record_at.size, *one.shape), one.dtype), observed),
+    )
+    with jax.numpy_dtype_promotion("standard"):
+        state = optimizer.init(parameters)
+    carry = (parameters, state, jnp.zeros((), dtype), empty)
+    (parameters, _, _, history), _ = jax.lax.scan(step, carry, jnp.arange(settings.steps))
+    trained = as_weights(parameters)
+    finite = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(trained)]).all()
+    return Trained(trained, history, finite)
+
+
+def _check(x: Array, settings: Settings, samples: ArrayLike | None, neurons: ArrayLike | None) -> None:
+    checks.non_negative("noise_std", settings.noise_std)
+    checks.non_negative("weight_decay", settings.weight_decay)
+    checks.positive("learning_rate", settings.learning_rate)
+    checks.positive("init_scale", settings.init_scale)
+    checks.integer("steps", settings.steps, 1)
+    checks.integer("width", settings.width, 1)
+    if settings.batch_size is not None:
+        checks.integer("batch_size", settings.batch_size, 1)
+    outside = [step for step in settings.record_at if not 1 <= step <= settings.steps]
+    if outside:
+        raise ValueError(f"record_at must hold steps from 1 to steps = {settings.steps}; got {outside}")
+    for name, value, limit, what in (
+        ("samples", samples, x.shape[0], "rows of x"),
+        ("neurons", neurons, settings.width, "width"),
+    ):
+        if value is not None and not checks.is_traced(value) and not 1 <= int(np.asarray(value)) <= limit:
+            raise ValueError(f"{name} must be from 1 to {limit} ({what}); got {value}")

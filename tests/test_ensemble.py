@@ -1,0 +1,163 @@
+"""The lift: chunk, order, group and device invariance; resume; memory budget; refusals. Grid and records."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dae_theory import ensemble, records
+from dae_theory.grid import Grid
+from dae_theory.randomness import derive
+from dae_theory.training import Settings, train
+
+SETTINGS = Settings(steps=20, width=6, learning_rate=1e-2, batch_size=8)
+MEMBERS = 19
+
+
+def _member(point, pool):
+    settings = SETTINGS.replace(noise_std=point["noise_std"])
+    trained = train(
+        derive(jax.random.key(5), "member", point["member"]), pool, settings, samples=point["n"], neurons=point["p"]
+    )
+    return {"encoder": trained.weights.encoder, "loss": trained.history.loss}
+
+
+@pytest.fixture(scope="module")
+def points():
+    member = np.arange(MEMBERS)
+    return {"member": member, "n": 1 + member % 9, "p": 1 + member % 6, "noise_std": np.float32(0.1 + 0.01 * member)}
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return jax.random.normal(jax.random.key(3), (9, 4), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def result(points, pool):
+    return ensemble.run(_member, points, pool)
+
+
+def _assert_same(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_a_member_is_the_function_alone(points, pool, result):
+    for member in (0, 7, 18):
+        alone = _member(jax.tree.map(lambda leaf, i=member: jnp.asarray(leaf[i]), points), pool)
+        np.testing.assert_allclose(result["encoder"][member], alone["encoder"], rtol=1e-4, atol=1e-6)
+
+
+def test_chunks_change_no_bit_and_devices_only_rounding(points, pool, result):
+    one_device = ensemble.run(_member, points, pool, chunk=1, devices=jax.devices()[:1])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one_device, result)
+    _assert_same(ensemble.run(_member, points, pool, chunk=24, devices=jax.devices()[:1]), one_device)
+
+
+def test_order_changes_no_bit(points, pool, result):
+    order = np.random.default_rng(0).permutation(MEMBERS)
+    shuffled = ensemble.run(_member, jax.tree.map(lambda leaf: leaf[order], points), pool)
+    _assert_same(shuffled, jax.tree.map(lambda leaf: leaf[order], result))
+
+
+def test_resume_runs_only_what_is_missing_and_ends_with_the_same_bits(points, pool, result, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def stop(count):
+        if count:
+            raise Killed
+
+    options = {"chunk": 8, "devices": jax.devices()[:1], "store": records.ChunkStore(tmp_path)}
+    with pytest.raises(Killed):
+        ensemble.run(_member, points, pool, progress=stop, **options)
+    assert [path.name for path in tmp_path.glob("*")] == ["00000000-00000008.npz"]
+    counted = []
+    resumed = ensemble.run(_member, points, pool, progress=counted.append, **{**options, "chunk": 16})
+    _assert_same(resumed, ensemble.run(_member, points, pool, devices=jax.devices()[:1]))
+    assert counted == [8, 11]
+    assert ensemble.run(_member, points, pool, progress=counted.append, **options) is not None
+    assert counted == [8, 11, 19]
+
+
+def test_a_store_of_another_run_is_refused(points, pool, tmp_path, refused):
+    store = records.ChunkStore(tmp_path)
+    store.save(0, 40, [np.zeros(40)])
+    with refused("store"):
+        ensemble.run(_member, points, pool, store=store)
+
+
+def test_the_memory_budget_halves_the_chunk(pool):
+    def heavy(point, shared):
+        return jnp.sum(jnp.outer(point, jnp.arange(50_000.0)) ** 2, axis=1)
+
+    points = jnp.ones((64, 8))
+    seen = []
+    ensemble.run(heavy, points, chunk=64, group=None, memory_budget=1, progress=seen.append, devices=jax.devices()[:1])
+    assert seen == [0] + [8] * 8
+
+
+def test_refusals(pool, refused):
+    with refused("points"):
+        ensemble.run(_member, {"a": np.arange(3), "b": np.arange(4)}, pool)
+    with refused("points"):
+        ensemble.run(_member, {"a": np.zeros((0, 2))}, pool)
+    with refused("chunk"):
+        ensemble.run(lambda point, _: point, np.arange(3), chunk=0)
+
+
+def test_grid_points_and_labels_are_inverse():
+    grid = Grid(n=[2, 4], p=[1, 3, 5], seed=range(2))
+    points = grid.points()
+    assert grid.size == 12
+    data = grid.dataset(
+        {"value": points["n"] * 100 + points["p"] * 10 + points["seed"], "v": np.zeros((12, 3))}, {"v": ["k"]}
+    )
+    assert data["value"].sel(n=4, p=3, seed=1) == 431
+    assert data["v"].dims == ("n", "p", "seed", "k")
+
+
+def test_grid_refusals(refused):
+    with refused("axes"):
+        Grid()
+    with refused("n"):
+        Grid(n=[])
+    with refused("n"):
+        Grid(n=[1, 1])
+    with refused("flat"):
+        Grid(n=[1, 2]).dataset({"value": np.zeros(3)})
+    with refused("trailing"):
+        Grid(n=[1, 2]).dataset({"value": np.zeros((2, 3))})
+
+
+def test_a_record_is_found_by_its_configuration(tmp_path, refused):
+    record = records.Record(tmp_path, "sim", {"steps": 3, "seed": 0})
+    assert not record.finished
+    with refused("folder"):
+        records.read(record.folder)
+    record.chunks("a").save(0, 2, [np.arange(2)])
+    data = Grid(n=[1, 2]).dataset({"value": np.arange(2.0)})
+    record.write(data, wall_seconds=1.0, model_steps=6)
+    again = records.Record(tmp_path, "sim", {"seed": 0, "steps": 3})
+    assert again.finished
+    assert again.read().identical(data)
+    assert not (record.folder / "chunks").exists()
+    assert not records.Record(tmp_path, "sim", {"seed": 1, "steps": 3}).finished
+    manifest = json.loads((record.folder / "manifest.json").read_text())
+    assert {"config", "commit", "dirty", "versions", "device", "wall_seconds", "model_steps", "x64"} <= set(manifest)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(partial):
+        partial.write_text("half")
+        raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError):
+        records.write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

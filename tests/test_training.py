@@ -1,0 +1,115 @@
+"""Training: the objective it follows, draws by identity, padding, history, and refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dae_theory import training
+from dae_theory.model import Weights, denoise
+from dae_theory.randomness import derive
+from dae_theory.training import Settings, train
+
+SETTINGS = Settings(steps=30, width=6, learning_rate=1e-2, noise_std=0.2, weight_decay=1e-2)
+
+
+@pytest.fixture(scope="module")
+def x():
+    return jax.random.normal(jax.random.key(3), (5, 4), jnp.float32)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_one_step_of_gradient_descent_is_the_gradient_of_equation_6(key, x, tied):
+    x = x.astype(jnp.float64)
+    settings = Settings(
+        steps=1, width=3, noise_std=0.3, weight_decay=0.05, learning_rate=0.1, tied=tied,
+        optimizer=optax.sgd, schedule=training.constant_rate,
+    )  # fmt: skip
+    trained = train(key, x, settings)
+    start = training.initial_weights(key, 4, 3, scale=0.1, tied=tied, neurons=3, dtype=x.dtype)
+    y = x + 0.3 * jax.random.normal(derive(key, "noise", 0), x.shape, x.dtype)
+
+    def objective(decoder, encoder):
+        error = jnp.mean(jnp.sum((denoise(Weights(decoder, encoder), y) - x) ** 2, axis=1))
+        return error + 0.05 * (jnp.sum(decoder**2) + jnp.sum(encoder**2))
+
+    by_decoder, by_encoder = jax.grad(objective, argnums=(0, 1))(start.decoder, start.encoder)
+    if tied:
+        by_decoder = by_encoder = by_decoder + by_encoder
+    np.testing.assert_allclose(trained.weights.decoder, start.decoder - 0.1 * by_decoder, rtol=1e-12)
+    np.testing.assert_allclose(trained.weights.encoder, start.encoder - 0.1 * by_encoder, rtol=1e-12)
+    np.testing.assert_allclose(trained.history.loss, [objective(start.decoder, start.encoder)], rtol=1e-12)
+
+
+def test_padding_samples_and_neurons_changes_no_number(key, x):
+    plain = train(key, x, SETTINGS)
+    padded = jnp.concatenate([x, jnp.full((3, 4), 1e6, x.dtype)])
+    wide = train(key, padded, SETTINGS.replace(width=9), samples=jnp.asarray(5), neurons=jnp.asarray(6))
+    np.testing.assert_allclose(wide.weights.encoder[:, :6], plain.weights.encoder, rtol=2e-5, atol=1e-6)
+    np.testing.assert_array_equal(wide.weights.encoder[:, 6:], 0)
+    np.testing.assert_array_equal(wide.weights.decoder[:, 6:], 0)
+
+
+@pytest.mark.parametrize("samples", [1, 3, 5])
+def test_every_sample_weighs_the_same_in_a_batch_larger_than_the_data(key, samples):
+    index, weight = training._draw_rows(key, 5, jnp.asarray(samples), 7, jnp.float64)
+    total = np.bincount(np.asarray(index), np.asarray(weight), minlength=5)
+    np.testing.assert_allclose(total, np.where(np.arange(5) < samples, 1 / samples, 0), rtol=1e-14)
+
+
+def test_a_small_batch_picks_live_samples_uniformly():
+    keys = jax.random.split(jax.random.key(1), 4000)
+    index, weight = jax.vmap(lambda key: training._draw_rows(key, 20, jnp.asarray(10), 4, jnp.float64))(keys)
+    np.testing.assert_allclose(weight, 0.25)
+    counts = np.bincount(np.asarray(index).ravel(), minlength=20)
+    assert not counts[10:].any()
+    z = (counts[:10] - 1600) / np.sqrt(16000 * 0.1 * 0.9)
+    assert np.abs(z).max() < 5, z
+
+
+def test_history_is_written_at_the_chosen_steps_and_does_not_change_the_run(key, x):
+    plain = train(key, x, SETTINGS)
+    trained = train(
+        key, x, SETTINGS.replace(record_at=(1, 10)), observe=lambda weights: {"norm": jnp.sum(weights.encoder**2)}
+    )
+    np.testing.assert_array_equal(trained.history.step, [1, 10, 30])
+    np.testing.assert_array_equal(trained.weights.encoder, plain.weights.encoder)
+    np.testing.assert_allclose(trained.history.observed["norm"][-1], jnp.sum(trained.weights.encoder**2), rtol=1e-6)
+    at_ten = train(key, x, SETTINGS.replace(steps=10, schedule=lambda _: training.warmup_then_decay(30)))
+    np.testing.assert_allclose(trained.history.observed["norm"][1], jnp.sum(at_ten.weights.encoder**2), rtol=1e-5)
+    mean = (trained.history.loss * jnp.asarray([1, 9, 20], x.dtype)).sum() / 30
+    np.testing.assert_allclose(mean, plain.history.loss[0], rtol=1e-5)
+
+
+def test_settings_are_swept_by_vmap(key, x):
+    decays = jnp.asarray([0.0, 0.1], jnp.float32)
+    swept = jax.vmap(lambda decay: train(key, x, SETTINGS.replace(weight_decay=decay)).weights.encoder)(decays)
+    for row, decay in zip(swept, decays, strict=True):
+        alone = train(key, x, SETTINGS.replace(weight_decay=decay)).weights.encoder
+        np.testing.assert_allclose(row, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_a_diverged_run_is_data(key, x):
+    assert train(key, x, SETTINGS).finite
+    wild = SETTINGS.replace(optimizer=optax.sgd, learning_rate=1e6, schedule=training.constant_rate)
+    assert not train(key, x, wild).finite
+
+
+def test_refusals(key, x, refused):
+    for name, value in (
+        ("noise_std", -0.1), ("weight_decay", -1.0), ("learning_rate", 0.0), ("init_scale", 0.0), ("steps", 0),
+        ("width", 0), ("batch_size", 0), ("record_at", (31,)),
+    ):  # fmt: skip
+        with refused(name):
+            train(key, x, SETTINGS.replace(**{name: value}))
+    with refused("x"):
+        train(key, x.at[0, 0].set(jnp.nan), SETTINGS)
+    with refused("x"):
+        train(key, x[0], SETTINGS)
+    with refused("samples"):
+        train(key, x, SETTINGS, samples=6)
+    with refused("neurons"):
+        train(key, x, SETTINGS, neurons=0)
+    with refused("key"):
+        train(jax.random.split(key), x, SETTINGS)
