@@ -1,0 +1,208 @@
+"""Which samples are memorized: the rule of nearest neighbours, d₁/d₂ < 1/3, and the rate at which it fires.
+
+d₁ and d₂ are the l2 distances to the nearest and the second nearest *distinct* training point. The rule also fires by
+chance: where the data fill r dimensions locally, (d₁/d₂)^r is uniform on fresh samples (the ratio of two volumes of a
+Poisson process), so a perfect generalizer shows the rate 3^−r. A rate therefore stands beside its null, measured by
+applying the rule to held-out data.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+import scipy.stats
+from flax import struct
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from dae_theory import checks
+
+THRESHOLD = 1 / 3
+_CANDIDATES = 8
+_CHUNK = 256
+
+
+@struct.dataclass
+class Neighbours:
+    """Nearest distinct training points of m points.
+
+    Attributes:
+        first: d₁, distance to the nearest training point, (m,).
+        second: d₂, distance to the second nearest distinct one, (m,); NaN if the mask leaves fewer than two.
+        index: Row of the nearest training point (the first of its copies), (m,).
+    """
+
+    first: Float[Array, "*members m"]
+    second: Float[Array, "*members m"]
+    index: Int[Array, "*members m"]
+
+    @property
+    def ratio(self) -> Float[Array, "*members m"]:
+        """d₁/d₂ in [0, 1], 0 = a copy."""
+        return self.first / self.second
+
+
+@struct.dataclass
+class Rate:
+    """A share of m points with its uncertainty over the points; numbers or NumPy arrays.
+
+    Attributes:
+        rate: The share.
+        low, high: Percentile bootstrap interval. It has no width when the rule fires on all of the points or on none.
+        wilson_low, wilson_high: Wilson's score interval at the same level, which keeps its width there.
+        count: m, the number of points.
+    """
+
+    rate: Any
+    low: Any
+    high: Any
+    wilson_low: Any
+    wilson_high: Any
+    count: int
+
+
+@struct.dataclass
+class MemorizedRate:
+    """The rule's rate on generated points beside its null, the rate on held-out data.
+
+    Attributes:
+        generated: Rate on the points.
+        null: Rate on held-out data; None when none were given.
+    """
+
+    generated: Rate
+    null: Rate | None
+
+
+def _first_copies(training: Array) -> Array:
+    """Whether each row is the first of its exact copies, (n,). n² d operations under tracing, a sort otherwise."""
+    if checks.is_traced(training):
+        same = jnp.all(training[:, None, :] == training[None, :, :], axis=-1)
+        return jnp.argmax(same, axis=1) == jnp.arange(training.shape[0])
+    _, index = np.unique(np.asarray(training), axis=0, return_index=True)
+    return jnp.zeros(training.shape[0], dtype=bool).at[index].set(True)
+
+
+@jax.jit
+def _neighbours(points: Array, training: Array, distinct: Array) -> Neighbours:
+    # ‖x − t‖² by one matrix product picks the candidates; their distances are then computed from differences, since
+    # the product loses half of the digits exactly where it matters, near a copy. Centring keeps what it loses small.
+    centre = jnp.mean(training, axis=0, keepdims=True)
+    centred, moved = training - centre, points - centre
+    squares = jnp.where(distinct, jnp.sum(centred**2, axis=1), jnp.inf)
+    count = min(_CANDIDATES, training.shape[0])
+
+    def chunk(row: Array, shifted: Array) -> tuple[Array, Array, Array]:
+        product = jnp.matmul(centred, shifted, precision=lax.Precision.HIGHEST)
+        # In single precision, since XLA sorts all of a double-precision row, which is a hundred times slower.
+        _, candidate = lax.top_k((2 * product - squares - jnp.sum(shifted**2)).astype(jnp.float32), count)
+        exact = jnp.sum((training[candidate] - row[None, :]) ** 2, axis=1)
+        exact = jnp.where(distinct[candidate], exact, jnp.inf)
+        nearest = jnp.argmin(exact)
+        others = jnp.where(jnp.arange(count) == nearest, jnp.inf, exact)
+        return jnp.sqrt(exact[nearest]), jnp.sqrt(jnp.min(others)), candidate[nearest]
+
+    first, second, index = lax.map(lambda pair: chunk(*pair), (points, moved), batch_size=_CHUNK)
+    return Neighbours(first=first, second=jnp.where(jnp.isinf(second), jnp.nan, second), index=index)
+
+
+def nearest_distances(points: Any, training: Any, *, samples_mask: Any = None) -> Neighbours:
+    """Distances d₁, d₂ from every point to the nearest and second nearest distinct training points.
+
+    Exact copies of a row count as one point. One matrix product a chunk of 256 points finds 8 candidates each, so
+    256 · n numbers are held at a time; the candidates' distances are computed from differences. Works under jit and
+    vmap, where `samples_mask` lets the number of training points vary; copies are then found by comparing all pairs
+    (n² d operations).
+
+    Args:
+        points: (m, d).
+        training: (n, d).
+        samples_mask: Which rows of `training` exist, (n,) booleans; all when None.
+
+    Raises:
+        ValueError: Shapes or dtypes do not fit, entries are NaN or infinite, or `training` has fewer than two distinct
+            points.
+    """
+    points, training = checks.samples("points", points), checks.samples("training", training)
+    checks.shape("points", points, (points.shape[0], training.shape[1]))
+    if points.dtype != training.dtype:
+        raise ValueError(f"points must have the dtype {training.dtype} of training; got {points.dtype}")
+    if samples_mask is None:
+        distinct = _first_copies(training)
+    else:
+        checks.shape("samples_mask", samples_mask, (training.shape[0],))
+        mask = jnp.asarray(samples_mask, dtype=bool)
+        # A masked row may be the first copy of one that exists; one more coordinate tells the two apart.
+        distinct = _first_copies(jnp.concatenate([training, mask[:, None].astype(training.dtype)], axis=1)) & mask
+    if not checks.is_traced(distinct) and int(jnp.sum(distinct)) < 2:
+        raise ValueError(f"training must hold at least two distinct points; got {int(jnp.sum(distinct))}")
+    return _neighbours(points, training, distinct)
+
+
+def memorized(
+    points: Any, training: Any, threshold: float = THRESHOLD, *, samples_mask: Any = None
+) -> Bool[Array, " m"]:
+    """Whether each point is memorized, d₁/d₂ < threshold, (m,). Never, when a mask leaves fewer than two points.
+
+    Raises:
+        ValueError: As `nearest_distances`, or `threshold` is outside (0, 1].
+    """
+    if not checks.is_traced(threshold) and not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be in (0, 1]; got {threshold}")
+    return nearest_distances(points, training, samples_mask=samples_mask).ratio < threshold
+
+
+def null_rate(dimension: Any, threshold: Any = THRESHOLD) -> Any:
+    """The rate threshold^r at which the rule fires on fresh samples that fill r dimensions around every point."""
+    return threshold**dimension
+
+
+def rate(fires: Any, *, level: float = 0.95) -> Rate:
+    """Share of True among m booleans, with the percentile bootstrap's interval and Wilson's.
+
+    A resample of m booleans with share q has Binomial(m, q) successes, so the bootstrap's percentiles are that law's
+    quantiles over m: exact, without drawing. Not under jit.
+
+    Args:
+        fires: Booleans, (..., m); one rate for each leading index.
+        level: Level of both intervals, two-sided.
+
+    Raises:
+        ValueError: `fires` is not a non-empty array of booleans, or `level` is outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be in (0, 1); got {level}")
+    fires = np.asarray(fires)
+    if fires.ndim == 0 or fires.size == 0 or fires.dtype != bool:
+        raise ValueError(f"fires must be a non-empty array of booleans; got {fires.dtype} of shape {fires.shape}")
+    m, share, tail = fires.shape[-1], fires.mean(axis=-1), (1 - level) / 2
+    z = scipy.special.ndtri(1 - tail)
+    centre, spread = share + z**2 / (2 * m), z * np.sqrt(share * (1 - share) / m + (z / (2 * m)) ** 2)
+    return Rate(
+        rate=share,
+        low=scipy.stats.binom.ppf(tail, m, share) / m,
+        high=scipy.stats.binom.ppf(1 - tail, m, share) / m,
+        wilson_low=(centre - spread) / (1 + z**2 / m),
+        wilson_high=(centre + spread) / (1 + z**2 / m),
+        count=m,
+    )
+
+
+def memorized_rate(
+    points: Any, training: Any, held_out: Any = None, *, threshold: float = THRESHOLD, level: float = 0.95
+) -> MemorizedRate:
+    """Share of memorized points, with intervals, beside the null: the same rule on held-out data.
+
+    The intervals are over the points; the training set is taken as given. Not under jit.
+
+    Raises:
+        ValueError: As `memorized` and `rate`; `held_out` does not fit `training`.
+    """
+    null = None
+    if held_out is not None:
+        held_out, training = checks.samples("held_out", held_out), checks.samples("training", training)
+        checks.shape("held_out", held_out, (held_out.shape[0], training.shape[1]))
+        null = rate(memorized(held_out, training, threshold), level=level)
+    return MemorizedRate(generated=rate(memorized(points, training, threshold), level=level), null=null)

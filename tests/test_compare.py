@@ -1,0 +1,100 @@
+"""Verdicts: right and wrong predictions told apart at the stated error rates, failed members never hidden."""
+
+import jax
+import numpy as np
+import pytest
+import scipy.stats
+
+from dae_theory import compare
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def test_mean_sem_and_z_are_the_usual_ones(rng):
+    measured = 2 + rng.standard_normal((16, 3))
+    result = compare.compare([1.9, 2.0, 2.1], measured)
+    np.testing.assert_allclose(result.mean, measured.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(result.sem, scipy.stats.sem(measured), rtol=1e-12)
+    student = np.asarray(scipy.stats.ttest_1samp(measured, [1.9, 2.0, 2.1])[0], dtype=float)
+    np.testing.assert_allclose(result.z, student, rtol=1e-10)
+    np.testing.assert_allclose(result.deviation, measured.mean(axis=0) / [1.9, 2.0, 2.1] - 1, rtol=1e-10)
+
+
+def test_a_true_prediction_is_refused_as_often_as_the_threshold_says(rng):
+    """At |z| ≤ 2 with 64 members Student's t with 63 degrees of freedom gives the rate; within 5 standard errors."""
+    measured = 100 + rng.standard_normal((64, 4000))
+    result = compare.compare(100.0, measured, threshold=2.0)
+    expected = 2 * scipy.stats.t.sf(2, df=63)
+    rate = np.mean(result.verdict == "differs")
+    assert abs(rate - expected) <= 5 * np.sqrt(expected * (1 - expected) / 4000)
+    assert np.all(np.asarray(result.agrees) != np.asarray(result.differs))
+
+
+def test_verdicts():
+    spread = np.array([-1.0, 1.0, -1.0, 1.0])[:, None] * np.sqrt(3)  # sem 1 with four members
+    predicted = np.array([100.0, 100.0, 100.0, 2.0, 100.0])
+    measured = predicted[None] + np.array([0.0, 4.0, 6.0, 0.0, 6.0])[None] + spread
+    result = compare.compare(predicted, measured)
+    np.testing.assert_allclose(result.z, [0, 4, 6, 0, 6], atol=1e-10)
+    # The fourth cell cannot tell 2 from 0.
+    assert list(result.verdict) == ["agrees", "agrees", "differs", "undecided", "differs"]
+    assert list(compare.compare(predicted, measured, tolerance=0.06).verdict)[2] == "agrees"
+    assert list(compare.compare(predicted, measured, scale=10.0).verdict)[3] == "agrees"
+
+
+def test_failed_members_are_counted_and_never_agree():
+    measured = np.array([[1.0, 1.0], [1.1, np.nan], [0.9, 1.1], [1.0, np.inf]])
+    result = compare.compare(1.0, measured)
+    np.testing.assert_array_equal(result.missing, [0, 2])
+    np.testing.assert_array_equal(result.count, [4, 2])
+    np.testing.assert_allclose(result.mean, [1.0, 1.05])
+    assert list(result.verdict) == ["agrees", "undecided"]
+    assert "2 missing" in compare.lines(result, "loss")[1]
+    assert "undecided" in compare.lines(result, "loss")[1]
+    nothing = compare.compare(1.0, np.full((3, 1), np.nan))
+    assert np.isnan(nothing.mean[0])
+    assert nothing.verdict[0] == "undecided"
+
+
+def test_one_member_and_members_without_spread():
+    one = compare.compare(1.0, np.array([1.05]))
+    assert np.isnan(one.sem)
+    assert one.verdict == "undecided"
+    assert compare.compare(1.0, np.array([1.05]), tolerance=0.1).verdict == "agrees"
+    same = np.full((3,), 2.0)
+    assert compare.compare(2.0, same).verdict == "agrees"
+    off = compare.compare(1.0, same)
+    assert np.isposinf(off.z)
+    assert off.verdict == "differs"
+
+
+def test_a_prediction_of_zero_is_decided_by_z_alone(rng):
+    result = compare.compare(0.0, rng.standard_normal(100))
+    assert np.isnan(result.deviation)
+    assert result.verdict == "agrees"
+    assert compare.compare(0.0, 1 + rng.standard_normal(100)).verdict == "differs"
+
+
+def test_under_jit_and_vmap(rng):
+    measured, predicted = 5 + rng.standard_normal((4, 16, 3)), np.array([5.0, 5.0, 9.0])
+    together = jax.jit(jax.vmap(lambda m: compare.compare(predicted, m)))(measured)
+    assert together.verdict.shape == (4, 3)
+    np.testing.assert_array_equal(together.verdict[2], compare.compare(predicted, measured[2]).verdict)
+
+
+def test_refusals(refused):
+    with refused("predicted"):
+        compare.compare(np.nan, np.ones(3))
+    with refused("predicted"):
+        compare.compare(np.ones(2), np.ones((3, 4)))
+    with refused("measured"):
+        compare.compare(1.0, 1.0)
+    with refused("threshold"):
+        compare.compare(1.0, np.ones(3), threshold=0.0)
+    with refused("tolerance"):
+        compare.compare(1.0, np.ones(3), tolerance=-1.0)
+    with refused("scale"):
+        compare.compare(1.0, np.ones(3), scale=-1.0)
