@@ -1,0 +1,180 @@
+"""How separable labelled samples are (Def. 3.1), and the search for samples that are as separable as possible."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Float, Int
+
+from dae_theory import checks
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+_BLOCK = 4096  # rows of cosines held at once
+
+
+@struct.dataclass
+class Separability:
+    """The smallest α and β for which clusters are (α, β)-separable, Def. 3.1.
+
+    α = max_{k,j} ‖x_kj − x̄_k‖ / ‖x̄_k‖        β = max_{k≠l} cos(x̄_k, x̄_l)
+
+    Attributes:
+        alpha: α ≥ 0, the relative radius of the loosest cluster; 0 where every cluster is one point.
+        beta: β, the cosine of the closest pair of cluster means; −∞ where there is one cluster.
+        loosest_cluster: label of the cluster that attains α.
+        closest_pair: labels of the two clusters that attain β, shape (2,); where there is one cluster, its label twice.
+    """
+
+    alpha: Float[Array, ""]
+    beta: Float[Array, ""]
+    loosest_cluster: Int[Array, ""]
+    closest_pair: Int[Array, "2"]
+
+
+def separability(x: Any, labels: Any) -> Separability:
+    """(α, β) of Def. 3.1 for samples x (n, d) in the clusters that `labels` (n,) names by integers.
+
+    Clusters are the distinct labels; `jnp.arange(n)` makes every sample its own cluster. Labels are looked at, so they
+    must be concrete; x may be traced (jit, vmap, grad). Memory is O(n d) besides blocks of 256 rows of cosines.
+
+    Raises:
+        ValueError: x is not a finite (n, d) array, labels are not n integers, or the mean of a cluster is zero within
+            rounding: it has no direction, and no α would do.
+    """
+    x = checks.samples("x", x)
+    if checks.is_traced(labels):
+        raise ValueError("labels must be concrete: the number of clusters is read from them; got a traced array")
+    names = np.asarray(labels)
+    checks.shape("labels", names, (x.shape[0],))
+    if not np.issubdtype(names.dtype, np.integer):
+        raise ValueError(f"labels must be integers; got dtype {names.dtype}")
+    names, cluster, sizes = np.unique(names, return_inverse=True, return_counts=True)
+    cluster, sizes = jnp.asarray(cluster, dtype=jnp.int32), jnp.asarray(sizes, dtype=x.dtype)
+    alpha, beta, loosest, pair, resolved = _measure(x, cluster, sizes)
+    if not checks.is_traced(x) and not np.all(resolved):
+        raise ValueError(
+            f"x must not have a cluster of mean zero, which has no direction (Def. 3.1); got mean zero for the labels "
+            f"{names[~np.asarray(resolved)].tolist()}. Data that are symmetric about the origin have to be moved off it"
+        )
+    names = jnp.asarray(names, dtype=jnp.int32)
+    return Separability(alpha, beta, names[loosest], names[pair])
+
+
+@jax.jit
+def _measure(x: Array, cluster: Array, sizes: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """α, β, the cluster and the pair that attain them, and which means differ from zero by more than rounding."""
+    count = sizes.shape[0]
+    means = jax.ops.segment_sum(x, cluster, count) / sizes[:, None]
+    norms = jnp.linalg.norm(means, axis=1)
+    largest = jax.ops.segment_max(jnp.linalg.norm(x, axis=1), cluster, count)
+    resolved = norms > sizes * jnp.finfo(x.dtype).eps * largest
+
+    # The mean of one sample is that sample, but for rounding.
+    apart = jnp.where((sizes > 1)[cluster][:, None], x - means[cluster], 0)
+    squares = jnp.sum(apart**2, axis=1) / jnp.sum(means**2, axis=1)[cluster]
+    loosest = jnp.argmax(squares)
+    square = squares[loosest]
+    alpha = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)  # The root has no slope at 0.
+
+    directions = means / norms[:, None]
+
+    def closest(k: Array) -> tuple[Array, Array]:
+        cosines = jnp.matmul(directions, directions[k], precision=_HIGHEST)
+        cosines = jnp.where(jnp.arange(count) == k, -jnp.inf, cosines)
+        partner = jnp.argmax(cosines)
+        return cosines[partner], partner
+
+    cosines, partners = jax.lax.map(closest, jnp.arange(count), batch_size=min(count, 256))
+    first = jnp.argmax(cosines)
+    pair = jnp.sort(jnp.stack([first, partners[first]]))
+    return alpha, cosines[first], cluster[loosest], pair, resolved
+
+
+def most_separable(x: Any, count: int, *, restarts: int = 32) -> Int[Array, " count"]:
+    """Rows of x whose largest pairwise cosine is as small as the search can make it: the smallest β for single samples.
+
+    From each of `restarts` starting rows, rows are added one at a time, always the one whose largest cosine to the rows
+    already chosen is smallest. Then, while that lowers the largest cosine, one row of the closest pair is exchanged for
+    the best row outside. The best set over all starts is returned. The starts are spread evenly over the rows ranked by
+    their cosine to the mean direction, from the row that shares least with the others on; with restarts ≥ n every row
+    is one. Deterministic. The result is an upper bound of the smallest possible cosine, not a proof: to find that is
+    as hard as to find the largest clique of a graph.
+
+    Runs on the host in NumPy, so not under jit. Growing costs restarts·count·n·d multiplications and every exchange
+    count·n·d; memory is O(n (d + restarts)) besides blocks of 4096 rows of cosines.
+
+    Args:
+        x: samples, shape (n, d), none of them zero.
+        count: size of the subset, from 1 to n.
+        restarts: number of starting rows, ≥ 1.
+
+    Returns:
+        Row indices in increasing order, int32, shape (count,).
+
+    Raises:
+        ValueError: x is not a finite (n, d) array or has a zero row; `count` is not between 1 and n; restarts < 1.
+    """
+    x = np.asarray(checks.samples("x", x))
+    n = x.shape[0]
+    if checks.integer("count", count, 1) > n:
+        raise ValueError(f"count must be at most the {n} rows of x; got {count}")
+    norms = np.linalg.norm(x, axis=1)
+    if not norms.all():
+        zero = np.flatnonzero(norms == 0)
+        raise ValueError(
+            f"x must not have zero rows, which have no cosine; got {len(zero)}, the first is row {zero[0]}"
+        )
+    directions = x / norms[:, None]
+    ranked = np.argsort(directions @ directions.mean(axis=0), kind="stable")
+    starts = ranked[np.linspace(0, n - 1, min(checks.integer("restarts", restarts, 1), n)).round().astype(int)]
+    candidates = [_exchanged(directions, chosen) for chosen in _grown(directions, starts, count)]
+    best = min(candidates, key=lambda candidate: candidate[0])
+    return jnp.asarray(np.sort(best[1]), dtype=jnp.int32)
+
+
+def _grown(directions: np.ndarray, starts: np.ndarray, count: int) -> np.ndarray:
+    """Greedy sets from all starts side by side: rows of shape (starts, count)."""
+    runs = np.arange(len(starts))
+    chosen = starts[:, None]
+    largest = np.full((len(starts), len(directions)), -np.inf, dtype=directions.dtype)
+    for _ in range(count - 1):
+        np.maximum(largest, directions[chosen[:, -1]] @ directions.T, out=largest)
+        largest[runs, chosen[:, -1]] = np.inf
+        chosen = np.concatenate([chosen, largest.argmin(axis=1)[:, None]], axis=1)
+    return chosen
+
+
+def _exchanged(directions: np.ndarray, chosen: np.ndarray) -> tuple[float, np.ndarray]:
+    """The set improved by single exchanges, with its largest cosine (−∞ for one row)."""
+    if len(chosen) < 2:
+        return -np.inf, chosen
+    rounding = 8 * np.finfo(directions.dtype).eps
+    while True:
+        inside = directions[chosen] @ directions[chosen].T
+        np.fill_diagonal(inside, -np.inf)
+        current = inside.max()
+        best, replacement = current - rounding, None
+        # Only an exchange of a row of the closest pair can lower the largest cosine.
+        pair = np.unravel_index(inside.argmax(), inside.shape)
+        for leaving, reach in zip(pair, _reach_without(directions, chosen, pair), strict=True):
+            staying = np.delete(chosen, leaving)
+            rest = np.delete(np.delete(inside, leaving, axis=0), leaving, axis=1).max(initial=-np.inf)
+            entering = reach.argmin()
+            if max(rest, reach[entering]) < best:
+                best, replacement = max(rest, reach[entering]), np.append(staying, entering)
+        if replacement is None:
+            return float(current), chosen
+        chosen = replacement
+
+
+def _reach_without(directions: np.ndarray, chosen: np.ndarray, pair: tuple) -> np.ndarray:
+    """Largest cosine of every row to the chosen ones, leaving out one of the pair, then the other: shape (2, n)."""
+    reach = np.empty((2, len(directions)), dtype=directions.dtype)
+    for start in range(0, len(directions), _BLOCK):
+        cosines = directions[start : start + _BLOCK] @ directions[chosen].T
+        for row, leaving in zip(reach, pair, strict=True):
+            row[start : start + _BLOCK] = np.delete(cosines, leaving, axis=1).max(axis=1)
+    reach[:, chosen] = np.inf
+    return reach
