@@ -86,7 +86,13 @@ def _first_copies(training: Array) -> Array:
 
 
 @jax.jit
-def _neighbours(points: Array, training: Array, distinct: Array) -> Neighbours:
+def neighbours_among(
+    points: Float[Array, "m d"], training: Float[Array, "n d"], distinct: Bool[Array, " n"]
+) -> Neighbours:
+    """`nearest_distances` where the copies are known: `distinct` marks one row of each, (n,); others are ignored.
+
+    Costs one matrix product even under tracing; nothing is checked.
+    """
     # ‖x − t‖² by one matrix product picks the candidates; their distances are then computed from differences, since
     # the product loses half of the digits exactly where it matters, near a copy. Centring keeps what it loses small.
     centre = jnp.mean(training, axis=0, keepdims=True)
@@ -138,7 +144,7 @@ def nearest_distances(points: Any, training: Any, *, samples_mask: Any = None) -
         distinct = _first_copies(jnp.concatenate([training, mask[:, None].astype(training.dtype)], axis=1)) & mask
     if not checks.is_traced(distinct) and int(jnp.sum(distinct)) < 2:
         raise ValueError(f"training must hold at least two distinct points; got {int(jnp.sum(distinct))}")
-    return _neighbours(points, training, distinct)
+    return neighbours_among(points, training, distinct)
 
 
 def memorized(

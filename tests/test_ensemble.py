@@ -99,6 +99,13 @@ def test_the_memory_budget_halves_the_chunk(pool):
     assert seen == [0] + [8] * 8
 
 
+def test_buckets_hold_every_size_within_the_ratio():
+    sizes = np.asarray([2, 4, 8, 12, 16, 24, 32, 48])
+    bucket = ensemble.buckets(sizes, ratio=3.0)
+    np.testing.assert_array_equal(bucket, [4, 4, 16, 16, 16, 48, 48, 48])
+    assert np.all((bucket >= sizes) & (bucket < 3 * sizes))
+
+
 def test_refusals(pool, refused):
     with refused("points"):
         ensemble.run(_member, {"a": np.arange(3), "b": np.arange(4)}, pool)
@@ -106,6 +113,10 @@ def test_refusals(pool, refused):
         ensemble.run(_member, {"a": np.zeros((0, 2))}, pool)
     with refused("chunk"):
         ensemble.run(lambda point, _: point, np.arange(3), chunk=0)
+    with refused("sizes"):
+        ensemble.buckets([0, 1], ratio=2.0)
+    with refused("ratio"):
+        ensemble.buckets([2, 1], ratio=1.0)
 
 
 def test_grid_points_and_labels_are_inverse():

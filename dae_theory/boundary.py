@@ -1,0 +1,90 @@
+"""Where a measured quantity crosses a level along one axis, with a bootstrap band over replicates."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Key
+
+from dae_theory import checks
+
+
+@struct.dataclass
+class Crossing:
+    """A boundary located along an axis.
+
+    Attributes:
+        location: where the mean over replicates first falls through the level; NaN if it never does.
+        low: lower end of the percentile interval of the location over resampled replicates.
+        high: upper end.
+        found: share of resamples in which there is a crossing at all; the interval is over those.
+    """
+
+    location: float
+    low: float
+    high: float
+    found: float
+
+
+def crossing(positions: Any, values: Any, level: float) -> float:
+    """First position where the values fall from ≥ level to below it, between points linear in log(position).
+
+    Args:
+        positions: increasing, positive, (N,).
+        values: (N,); NaN marks a cell without a value and is left out.
+
+    Returns:
+        The position; NaN when the values start below the level or never fall below it.
+
+    Raises:
+        ValueError: positions that do not increase or are not positive, or shapes that differ.
+    """
+    positions, values = np.asarray(positions, float), np.asarray(values, float)
+    if positions.ndim != 1 or np.any(positions <= 0) or np.any(np.diff(positions) <= 0):
+        raise ValueError(f"positions must be positive and increasing; got {positions.tolist()}")
+    checks.shape("values", values, positions.shape)
+    present = np.isfinite(values)
+    where, height = np.log(positions[present]), values[present] - level
+    falls = np.flatnonzero((height[:-1] >= 0) & (height[1:] < 0))
+    if falls.size == 0:
+        return float("nan")
+    i = falls[0]
+    share = height[i] / (height[i] - height[i + 1])
+    return float(np.exp(where[i] + share * (where[i + 1] - where[i])))
+
+
+def locate(
+    key: Key[Array, ""], positions: Any, replicates: Any, level: float, *, coverage: float = 0.95, resamples: int = 1000
+) -> Crossing:
+    """The crossing of the replicates' mean, and its band from resampling the replicates.
+
+    Args:
+        key: typed key of the resampling.
+        positions: (N,), increasing and positive.
+        replicates: (R, N), R ≥ 2 replicates of the curve.
+        level: the level that the curve falls through.
+        coverage: of the percentile interval.
+        resamples: bootstrap resamples.
+
+    Raises:
+        ValueError: fewer than two replicates, or what `crossing` refuses.
+    """
+    checks.typed_key("key", key)
+    replicates = np.asarray(replicates, float)
+    if replicates.ndim != 2 or len(replicates) < 2:
+        raise ValueError(f"replicates must have shape (R ≥ 2, N); got {replicates.shape}")
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage must be in (0, 1); got {coverage}")
+    rows = len(replicates)
+    picked = np.asarray(jax.random.randint(key, (checks.integer("resamples", resamples, 1), rows), 0, rows))
+    found = np.asarray([crossing(positions, _mean(replicates[index]), level) for index in picked])
+    kept = found[np.isfinite(found)]
+    low, high = np.quantile(kept, [(1 - coverage) / 2, (1 + coverage) / 2]) if kept.size else (np.nan, np.nan)
+    location = crossing(positions, _mean(replicates), level)
+    return Crossing(location, float(low), float(high), kept.size / len(found))
+
+
+def _mean(curves: np.ndarray) -> np.ndarray:
+    """Mean over replicates; a position where any of them is missing is missing, not averaged over the rest."""
+    return curves.mean(axis=0)

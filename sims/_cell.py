@@ -1,0 +1,145 @@
+"""One cell of a phase diagram: train one net on its world and measure everything about it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dae_theory import memorization, theory
+from dae_theory.model import Weights, denoise, represent
+from dae_theory.randomness import derive
+from dae_theory.representation import spikiness
+from dae_theory.symmetry import merge_parallel
+from dae_theory.training import Settings, train
+from sims._sources import World
+
+ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
+NEGLIGIBLE = 1e-3  # size, relative to the largest neuron, below which a merged neuron is not counted
+
+
+def member(
+    point: dict[str, Any], worlds: World, *, seed: int, settings: Settings, rows: int, evaluation: int, truth: Callable
+) -> dict[str, Any]:
+    """Observables of one net.
+
+    Args:
+        point: world (index), identity, n, p, sigma, lambda, copies.
+        worlds: stacked worlds of one dimension.
+        seed: root of the nets' randomness.
+        settings: of training; σ, λ come from the point, the width is that of the bucket.
+        rows: static bound on the number of training rows, copies included.
+        evaluation: noisy points behind every mean.
+        truth: (world's truth, σ) -> f_gt.
+    """
+    world = jax.tree.map(lambda field: field[point["world"]], worlds)
+    key = derive(jax.random.key(seed), "member", point["identity"])
+    copies = point["copies"]
+    row = jnp.arange(rows)
+    source_row = jnp.maximum(row - (copies - 1), 0)
+    x = world.pool[source_row]
+    samples = point["n"] + copies - 1
+    settings = replace(settings, noise_std=point["sigma"], weight_decay=point["lambda"])
+    trained = train(key, x, settings, samples=samples, neurons=point["p"])
+    weights = jax.tree.map(lambda w: w.astype(jnp.float64), trained.weights)
+    x, sigma, decay = (jnp.asarray(value, jnp.float64) for value in (x, point["sigma"], point["lambda"]))
+
+    live = row < samples
+    distinct = live & ((row == 0) | (row >= copies))
+    picked = jnp.arange(evaluation) % samples
+    labels = world.labels[source_row][picked]
+    empirical = theory.empirical_denoiser(x, sigma, samples=samples)
+    measured = {"train_objective": trained.history.loss[-1].astype(jnp.float64), "finite": trained.finite}
+    outputs = {}
+    for name, clean in (("train", x[picked]), ("test", world.fresh)):
+        y = clean + sigma * jax.random.normal(derive(key, name), clean.shape, clean.dtype)
+        outputs[name] = denoise(weights, y)
+        measured |= _at_points(name, weights, clean, y, empirical(y), truth(world.truth, sigma)(y))
+    measured |= _stored(weights, x, distinct)
+    measured |= _memorized(outputs["test"], world.fresh, x, distinct)
+    spectrum = world.spectrum
+    eigenvalues, share = spectrum.eigenvalues, spectrum.proportions[:, None]
+    gains = jnp.maximum(eigenvalues - decay / share, 0) / (eigenvalues + sigma**2)
+    few = slice(None, 32)
+    lengths = jnp.sum(x[picked][few] ** 2, axis=1)
+    return measured | {
+        "error_against_spiky": jacobian_error(
+            weights,
+            x[picked][few],
+            (x[picked][few] / jnp.sqrt(lengths)[:, None])[:, :, None],
+            (jnp.maximum(lengths - samples * decay, 0) / (lengths + sigma**2))[:, None],
+        ),
+        "error_against_balanced": jacobian_error(
+            weights, x[picked][few], spectrum.directions[labels[few]], gains[labels[few]]
+        ),
+    }
+
+
+def jacobian_error(
+    weights: Weights, x: Float[Array, "m d"], directions: Float[Array, "m d r"], gains: Float[Array, "m r"]
+) -> Float[Array, ""]:
+    """Mean over samples of ‖J(x_i) − P_i‖_F/‖P_i‖_F, with P_i = U_i diag(a_i) U_iᵀ the Jacobian that theory predicts.
+
+    Free of rotations and splits of neurons. Memorizing: P_i = a x̂_ix̂_iᵀ; generalizing: the filter of x_i's cluster.
+    Where theory predicts P_i = 0 (all directions decayed) there is no relative error: NaN.
+    """
+    inner = (weights.decoder.T @ weights.decoder) * (weights.encoder.T @ weights.encoder)
+
+    def one(x: Array, directions: Array, gains: Array) -> tuple[Array, Array]:
+        gate = (x @ weights.encoder > 0).astype(x.dtype)
+        overlap = (directions.T @ weights.decoder * gate[None, :] * (directions.T @ weights.encoder)).sum(axis=1)
+        predicted = jnp.sum(gains**2)
+        return gate @ inner @ gate - 2 * gains @ overlap + predicted, predicted
+
+    square, predicted = jax.vmap(one)(x, directions, gains)
+    return jnp.mean(jnp.sqrt(jnp.maximum(square, 0) / predicted))
+
+
+def _at_points(name: str, weights: Weights, clean, y, empirical, truth) -> dict[str, Array]:
+    """Loss, distances to both reference denoisers, and spikiness, at noisy training or fresh points."""
+    output = denoise(weights, y)
+    to_empirical, to_truth = _mean_square(output - empirical), _mean_square(output - truth)
+    scores = spikiness(represent(weights, y))
+    return {
+        f"{name}_loss": _mean_square(output - clean),
+        f"{name}_distance_to_empirical": to_empirical,
+        f"{name}_distance_to_truth": to_truth,
+        f"{name}_index": to_truth / (to_truth + to_empirical),
+        f"{name}_std": jnp.nanmean(scores.std),
+        f"{name}_participation_ratio": jnp.nanmean(scores.participation_ratio),
+        f"{name}_max_share": jnp.nanmean(scores.max_share),
+        f"{name}_silent": jnp.mean(jnp.isnan(scores.max_share) * 1.0),
+    }
+
+
+def _stored(weights: Weights, x: Array, distinct: Array) -> dict[str, Array]:
+    """Merged neurons, how many of them lie on a sample, and how many samples have such a neuron."""
+    merged = merge_parallel(weights, 0.99)
+    alive = merged.sizes > NEGLIGIBLE * merged.sizes[0]
+    cosine = _unit(x) @ _unit(merged.weights.encoder.T).T
+    cosine = jnp.where(distinct[:, None] & alive[None, :], cosine, -1)
+    return {
+        "neurons": jnp.sum(alive),
+        "neurons_on_a_sample": jnp.sum(jnp.max(cosine, axis=0) > ALIGNED) / jnp.sum(alive),
+        "stored_samples": jnp.sum(jnp.max(cosine, axis=1) > ALIGNED) / jnp.sum(distinct),
+    }
+
+
+def _memorized(generated: Array, fresh: Array, x: Array, distinct: Array) -> dict[str, Array]:
+    """Rate of the d₁/d₂ rule on denoised fresh points, and its null: the rule on the fresh points themselves."""
+
+    def rate(points: Array) -> Array:
+        return jnp.mean((memorization.neighbours_among(points, x, distinct).ratio < memorization.THRESHOLD) * 1.0)
+
+    return {"memorized_rate": rate(generated), "memorized_null": rate(fresh)}
+
+
+def _mean_square(error: Array) -> Array:
+    return jnp.mean(jnp.sum(error**2, axis=-1))
+
+
+def _unit(rows: Array) -> Array:
+    length = jnp.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / jnp.where(length > 0, length, 1)
