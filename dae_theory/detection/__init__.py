@@ -1,0 +1,58 @@
+"""Detecting memorized samples from their representations: scores, thresholds, and how well they do.
+
+Every score is oriented beforehand so that larger means memorized, and is never turned round after seeing the labels.
+"""
+
+from dae_theory.detection.detectors import (
+    STATISTICS,
+    CombinedDetector,
+    SpikinessDetector,
+    denoising_loss,
+    gini,
+    input_norm,
+    kurtosis,
+    l4_over_l2,
+    max_share,
+    participation_ratio,
+    pixel_std,
+    std,
+)
+from dae_theory.detection.roc import (
+    Interval,
+    auroc,
+    bootstrap_interval,
+    delong_difference,
+    delong_interval,
+    threshold_at_fpr,
+    tpr_at_fpr,
+)
+from dae_theory.detection.table import Column, Row, ScoreTable, control_columns, evaluate, score_columns, score_table
+
+__all__ = [
+    "STATISTICS",
+    "Column",
+    "CombinedDetector",
+    "Interval",
+    "Row",
+    "ScoreTable",
+    "SpikinessDetector",
+    "auroc",
+    "bootstrap_interval",
+    "control_columns",
+    "delong_difference",
+    "delong_interval",
+    "denoising_loss",
+    "evaluate",
+    "gini",
+    "input_norm",
+    "kurtosis",
+    "l4_over_l2",
+    "max_share",
+    "participation_ratio",
+    "pixel_std",
+    "score_columns",
+    "score_table",
+    "std",
+    "threshold_at_fpr",
+    "tpr_at_fpr",
+]
