@@ -1,6 +1,7 @@
 """Data to denoise: mixtures, manifolds, images, duplicates, and how separable they are."""
 
 from dae_theory.data.embedding import Embedding
+from dae_theory.data.images import Images, load_images
 from dae_theory.data.manifold import Circle, Sphere, SwissRoll, Torus
 from dae_theory.data.mixture import GaussianMixture, simplex_means, simplex_mixture
 from dae_theory.data.samples import Samples, duplicate
@@ -11,6 +12,7 @@ __all__ = [
     "Circle",
     "Embedding",
     "GaussianMixture",
+    "Images",
     "Samples",
     "Separability",
     "Sphere",
@@ -18,6 +20,7 @@ __all__ = [
     "Torus",
     "UnionOfSubspaces",
     "duplicate",
+    "load_images",
     "most_separable",
     "separability",
     "simplex_means",

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from dae_theory import checks
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-_BLOCK = 4096  # rows of cosines held at once
+_COSINES = 2**22  # held at once by the search
 
 
 @struct.dataclass
@@ -102,8 +102,8 @@ def most_separable(x: Any, count: int, *, restarts: int = 32) -> Int[Array, " co
     is one. Deterministic. The result is an upper bound of the smallest possible cosine, not a proof: to find that is
     as hard as to find the largest clique of a graph.
 
-    Runs on the host in NumPy, so not under jit. Growing costs restarts·count·n·d multiplications and every exchange
-    count·n·d; memory is O(n (d + restarts)) besides blocks of 4096 rows of cosines.
+    Runs on the host in NumPy, so not under jit. Growing costs restarts·count·n·d multiplications and every round of
+    exchanges as many; memory is O(n (d + restarts)) besides blocks of cosines.
 
     Args:
         x: samples, shape (n, d), none of them zero.
@@ -129,9 +129,9 @@ def most_separable(x: Any, count: int, *, restarts: int = 32) -> Int[Array, " co
     directions = x / norms[:, None]
     ranked = np.argsort(directions @ directions.mean(axis=0), kind="stable")
     starts = ranked[np.linspace(0, n - 1, min(checks.integer("restarts", restarts, 1), n)).round().astype(int)]
-    candidates = [_exchanged(directions, chosen) for chosen in _grown(directions, starts, count)]
-    best = min(candidates, key=lambda candidate: candidate[0])
-    return jnp.asarray(np.sort(best[1]), dtype=jnp.int32)
+    chosen = _exchanged(directions, _grown(directions, starts, count))
+    best = chosen[np.argmin(_inside(directions, chosen).max(axis=(1, 2)))]
+    return jnp.asarray(np.sort(best), dtype=jnp.int32)
 
 
 def _grown(directions: np.ndarray, starts: np.ndarray, count: int) -> np.ndarray:
@@ -146,35 +146,52 @@ def _grown(directions: np.ndarray, starts: np.ndarray, count: int) -> np.ndarray
     return chosen
 
 
-def _exchanged(directions: np.ndarray, chosen: np.ndarray) -> tuple[float, np.ndarray]:
-    """The set improved by single exchanges, with its largest cosine (−∞ for one row)."""
-    if len(chosen) < 2:
-        return -np.inf, chosen
+def _exchanged(directions: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The sets, rows of (sets, count), improved by single exchanges until none lowers the largest cosine."""
+    chosen = chosen.copy()
     rounding = 8 * np.finfo(directions.dtype).eps
-    while True:
-        inside = directions[chosen] @ directions[chosen].T
-        np.fill_diagonal(inside, -np.inf)
-        current = inside.max()
-        best, replacement = current - rounding, None
-        # Only an exchange of a row of the closest pair can lower the largest cosine.
-        pair = np.unravel_index(inside.argmax(), inside.shape)
-        for leaving, reach in zip(pair, _reach_without(directions, chosen, pair), strict=True):
-            staying = np.delete(chosen, leaving)
-            rest = np.delete(np.delete(inside, leaving, axis=0), leaving, axis=1).max(initial=-np.inf)
-            entering = reach.argmin()
-            if max(rest, reach[entering]) < best:
-                best, replacement = max(rest, reach[entering]), np.append(staying, entering)
-        if replacement is None:
-            return float(current), chosen
-        chosen = replacement
+    active = np.arange(len(chosen))
+    while active.size and chosen.shape[1] > 1:
+        sets = chosen[active]
+        runs = np.arange(len(sets))
+        inside = _inside(directions, sets)
+        current = inside.max(axis=(1, 2))
+        # Only an exchange of one of the closest pair can lower the largest cosine: pair[0] leaves, or pair[1].
+        pair = np.stack(np.unravel_index(inside.reshape(len(sets), -1).argmax(axis=1), inside.shape[1:]))
+        reach = _reach_without(directions, sets, pair)
+        entering = reach.argmin(axis=2)
+        staying = inside[None].repeat(2, axis=0)
+        for which in (0, 1):
+            staying[which, runs, pair[which], :] = -np.inf
+            staying[which, runs, :, pair[which]] = -np.inf
+        largest = np.maximum(staying.max(axis=(2, 3)), reach.min(axis=2))
+        which = largest.argmin(axis=0)
+        better = largest[which, runs] < current - rounding
+        chosen[active, pair[which, runs]] = np.where(better, entering[which, runs], sets[runs, pair[which, runs]])
+        active = active[better]
+    return chosen
 
 
-def _reach_without(directions: np.ndarray, chosen: np.ndarray, pair: tuple) -> np.ndarray:
-    """Largest cosine of every row to the chosen ones, leaving out one of the pair, then the other: shape (2, n)."""
-    reach = np.empty((2, len(directions)), dtype=directions.dtype)
-    for start in range(0, len(directions), _BLOCK):
-        cosines = directions[start : start + _BLOCK] @ directions[chosen].T
-        for row, leaving in zip(reach, pair, strict=True):
-            row[start : start + _BLOCK] = np.delete(cosines, leaving, axis=1).max(axis=1)
-    reach[:, chosen] = np.inf
+def _inside(directions: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """Cosines within each set, −∞ on the diagonal: (sets, count, count)."""
+    members = directions[sets]
+    cosines = members @ members.swapaxes(1, 2)
+    cosines[:, np.arange(sets.shape[1]), np.arange(sets.shape[1])] = -np.inf
+    return cosines
+
+
+def _reach_without(directions: np.ndarray, sets: np.ndarray, pair: np.ndarray) -> np.ndarray:
+    """Largest cosine of every row to each set without pair[0], then without pair[1]: (2, sets, n), ∞ for members."""
+    runs = np.arange(len(sets))
+    members = directions[sets].reshape(sets.size, -1).T
+    reach = np.empty((2, len(sets), len(directions)), dtype=directions.dtype)
+    block = max(_COSINES // sets.size, 1)
+    for start in range(0, len(directions), block):
+        cosines = (directions[start : start + block] @ members).reshape(-1, *sets.shape)
+        for which in (0, 1):
+            left_out = cosines[:, runs, pair[which]]
+            cosines[:, runs, pair[which]] = -np.inf
+            reach[which, :, start : start + block] = cosines.max(axis=2).T
+            cosines[:, runs, pair[which]] = left_out
+    reach[:, runs[:, None], sets] = np.inf
     return reach
