@@ -25,7 +25,7 @@ def test_copies_are_appended_set_after_set_with_their_labels(samples):
     np.testing.assert_array_equal(more.labels, [0, 1, 0, 1, 0, 1, 1, 1, 1])
 
 
-@pytest.mark.parametrize("copies", [1, 2, 7])
+@pytest.mark.parametrize("copies", [1, 3])
 def test_a_single_index_appears_copies_times_in_total(samples, copies):
     more = data.duplicate(samples, 2, copies)
     assert int(jnp.sum(jnp.all(more.x == samples.x[2][None, :], axis=1))) == copies

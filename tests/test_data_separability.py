@@ -81,15 +81,20 @@ def test_many_single_samples_in_blocks():
 def test_separability_has_the_slope_of_its_definition(clusters):
     x, labels = clusters
     direction = np.random.default_rng(4).normal(size=x.shape)
-    for which, name in enumerate(("alpha", "beta")):
-        slope = jax.jit(jax.grad(lambda x, name=name: getattr(data.separability(x, labels), name)))(jnp.asarray(x))
-        step = 1e-6
-        ahead, behind = (definition(x + sign * step * direction, labels)[which] for sign in (1, -1))
-        np.testing.assert_allclose(jnp.sum(slope * direction), (ahead - behind) / (2 * step), rtol=1e-7)
+    step = 1e-6
+
+    def found(x):
+        record = data.separability(x, labels)
+        return jnp.stack([record.alpha, record.beta])
+
+    ahead, behind = (np.asarray(definition(x + sign * step * direction, labels)) for sign in (1, -1))
+    along = np.einsum("ind,nd->i", jax.jit(jax.jacrev(found))(jnp.asarray(x)), direction)
+    np.testing.assert_allclose(along, (ahead - behind) / (2 * step), rtol=1e-7)
 
 
-def test_single_samples_have_no_slope_in_alpha(key):
-    slope = jax.grad(lambda x: data.separability(x, np.arange(3)).alpha)(jax.random.normal(key, (3, 2)))
+def test_single_samples_have_no_slope_in_alpha():
+    x = jnp.asarray(np.random.default_rng(11).normal(size=(3, 2)))
+    slope = jax.jit(jax.grad(lambda x: data.separability(x, np.arange(3)).alpha))(x)
     np.testing.assert_array_equal(slope, np.zeros((3, 2)))
 
 
@@ -108,16 +113,16 @@ def test_bad_labels_are_refused(refused, labels):
 
 
 def test_search_matches_all_subsets_of_ten():
-    """Never below the best of all subsets, and equal to it in at least 45 of 50 random problems."""
+    """Never below the best of all subsets, and equal to it in at least 9 of 10 random problems."""
     rng = np.random.default_rng(6)
     equal = 0
-    for _ in range(50):
+    for _ in range(30):
         x, count = rng.normal(size=(10, rng.integers(2, 8))), int(rng.integers(2, 8))
         best = min(largest_cosine(x, list(rows)) for rows in itertools.combinations(range(10), count))
         found = largest_cosine(x, np.asarray(data.most_separable(x, count)))
         assert found >= best - 1e-12
         equal += found <= best + 1e-12
-    assert equal >= 45
+    assert equal >= 27
 
 
 def test_search_finds_a_hidden_simplex(key):
