@@ -103,7 +103,8 @@ def most_separable(x: Any, count: int, *, restarts: int = 32) -> Int[Array, " co
     as hard as to find the largest clique of a graph.
 
     Runs on the host in NumPy, so not under jit. Growing costs restarts·count·n·d multiplications and every round of
-    exchanges as many; memory is O(n (d + restarts)) besides blocks of cosines.
+    exchanges, of which there are tens, as many: take fewer restarts for hundreds of rows. Memory is
+    O(n (d + restarts) + restarts·count·(d + count)), never n².
 
     Args:
         x: samples, shape (n, d), none of them zero.
