@@ -95,7 +95,7 @@ def run(
         progress: called with the number of members just finished (those found in the store included).
 
     Returns:
-        The results as NumPy arrays with leading axis M, in the order of `points`.
+        The results with a leading axis M, in the order of `points`.
 
     Raises:
         ValueError: no members, leading axes that differ, or several processes without a store.
@@ -131,9 +131,22 @@ def run(
         multihost_utils.sync_global_devices("dae_theory.ensemble.run")
         found = dict(store.finished())
 
-    structure = jax.tree.structure(jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], points), shared))
     parts = [found[span] for span in sorted(found)]
-    return jax.tree.unflatten(structure, [np.concatenate(leaves) for leaves in zip(*parts, strict=True)])
+    leaves = [jnp.asarray(np.concatenate(pieces)) for pieces in zip(*parts, strict=True)]
+    return jax.tree.unflatten(_structure(function, jax.tree.map(lambda leaf: leaf[0], points), shared), leaves)
+
+
+def _structure(function: Callable[[PyTree, PyTree], PyTree], point: PyTree, shared: PyTree) -> Any:
+    """Structure of one member's result, without computing it."""
+    structures = []
+
+    def leaves(point: PyTree, shared: PyTree) -> list[Any]:
+        flat, structure = jax.tree.flatten(function(point, shared))
+        structures.append(structure)
+        return flat
+
+    jax.eval_shape(leaves, point, shared)
+    return structures[0]
 
 
 def buckets(sizes: Any, *, ratio: float) -> np.ndarray:

@@ -62,7 +62,7 @@ def axis_values(name: str, given: tuple[float, ...], *, option: str, most: int |
     return np.sort(values).astype(int if axis.integer else float)
 
 
-def fine_values(name: str, values: np.ndarray, count: int = 97) -> np.ndarray:
+def fine_values(name: str, values: np.ndarray, count: int = 49) -> np.ndarray:
     """A dense version of an axis for theory's lines; axes of the mixture keep their own values."""
     if AXES[name].of_mixture or values.min() <= 0:
         return values.astype(float)

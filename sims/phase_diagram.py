@@ -188,7 +188,7 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
                 worlds,
             )
             for name, values in part.items():
-                results.setdefault(name, np.full(grid.size, np.nan))[here] = values
+                results.setdefault(name, np.full(grid.size, np.nan))[here] = np.asarray(values)
     dataset = xr.merge([grid.dataset(results), theory_lines(config, source)])
     for name in config.axes:
         dataset[name].attrs["label"] = AXES[name].label

@@ -1,0 +1,107 @@
+"""Every sim runs with --smoke, writes its record, finds it again, and draws its figure where it has one."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dae_theory import records
+from sims import _launch, phase_diagram
+
+ROOT = Path(__file__).parent.parent
+SIMS = sorted(path.stem for path in (ROOT / "sims").glob("*.py") if not path.stem.startswith(("_", "benchmark_")))
+
+
+def _launched(name: str, *arguments: str) -> records.Record:
+    module = importlib.import_module(f"sims.{name}")
+    return _launch.main(
+        name, module.Config, module.compute, module.report, smoke=module.SMOKE, resolve=module.resolve,
+        arguments=["--smoke", *arguments],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIMS)
+def test_smoke(name, tmp_path, capsys):
+    has_figure = (ROOT / "figures" / f"{name}.py").is_file()
+    record = _launched(name, "--out", str(tmp_path), *([] if has_figure else ["--no-figure"]))
+    assert record.finished
+    assert record.manifest()["config"] == record.config
+    assert (record.folder / "figure.png").is_file() == has_figure
+    written = (record.folder / "data.nc").stat().st_mtime_ns
+    capsys.readouterr()
+    _launched(name, "--out", str(tmp_path), "--no-figure")
+    assert "found" in capsys.readouterr().out
+    assert (record.folder / "data.nc").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--x", "n", "--y", "n"], "must be different axes"),
+        (["--data", "nonsense"], "--data must be one of"),
+        (["--data", "circle", "--x", "K"], "needs --data simplex"),
+        (["--x-values", "4", "4"], "--x-values"),
+        (["--x-values", "2.5", "4"], "--x-values must be whole numbers"),
+        (["--noise-std", "-1"], "--noise-std"),
+        (["--seeds", "1"], "--seeds"),
+        (["--chunk", "0"], "--chunk"),
+        (["--unknown", "1"], "unknown"),
+    ],
+)
+def test_bad_options_are_refused_and_named(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        _launched("phase_diagram", "--out", str(tmp_path), *arguments)
+    text = f"{stopped.value.code} {capsys.readouterr().err}"
+    assert stopped.value.code
+    assert message in text.lower() or message in text
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_run_killed_half_way_resumes_and_ends_with_the_same_bits(tmp_path):
+    options = ["--smoke", "--no-figure", "--steps", "400", "--seeds", "4", "--chunk", "8"]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+
+    def command(out: str) -> list[str]:
+        return [sys.executable, "-m", "sims.phase_diagram", *options, "--out", str(tmp_path / out)]
+
+    process = subprocess.Popen(command("cut"), cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (chunks := list((tmp_path / "cut").rglob("*.npz"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert chunks, "no chunk was written in time"
+    assert not list((tmp_path / "cut").rglob("manifest.json")), "the run ended before it could be killed"
+    for out in ("cut", "whole"):
+        subprocess.run(command(out), cwd=ROOT, env=environment, check=True, capture_output=True)
+    cut, whole = (records.read(next((tmp_path / out).rglob("manifest.json")).parent)[0] for out in ("cut", "whole"))
+    assert cut.identical(whole)
+
+
+def test_a_cell_does_not_depend_on_the_grid_it_stands_in(tmp_path):
+    wide = _launched("phase_diagram", "--out", str(tmp_path), "--no-figure").read()
+    narrow = _launched(
+        "phase_diagram", "--out", str(tmp_path), "--no-figure", "--x-values", "8", "64", "--y-values", "4", "12"
+    ).read()
+    for name in ("train_objective", "test_loss", "train_index"):
+        np.testing.assert_allclose(narrow[name], wide[name].sel(n=[8, 64]), rtol=1e-3)
+
+
+def test_identity_separates_cells():
+    at = {name: np.asarray([1.0, 1.0, 2.0]) for name in ("n", "p")}
+    numbers = {phase_diagram._identity(at, np.asarray([0, 1, 0]), i) for i in range(3)}
+    assert len(numbers) == 3
+
+
+def test_the_manifest_is_json_without_paths(tmp_path):
+    record = _launched("phase_diagram", "--out", str(tmp_path), "--no-figure")
+    text = (record.folder / "manifest.json").read_text()
+    assert str(tmp_path) not in text
+    assert json.loads(text)["models"] > 0
