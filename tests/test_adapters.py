@@ -374,6 +374,37 @@ def test_a_model_trained_to_memorize_is_detected(recipes, rng):
     assert {row.name.split("/")[0] for row in table.rows} >= {"mid_block", "down_blocks.0", "up_blocks.1"}
 
 
+def test_the_command_line_scores_a_saved_pipeline_on_a_folder_of_images(recipes, rng, tmp_path):
+    image = pytest.importorskip("PIL.Image", exc_type=ImportError)
+    from sims import _launch, score_model
+
+    torch.manual_seed(4)
+    _pixel_pipeline().save_pretrained(tmp_path / "pipeline")
+    for folder, count in (("memorized", 4), ("others", 6)):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, (8, 8), dtype=np.uint8)
+            image.fromarray(pixels).save(tmp_path / "images" / folder / f"{index}.png")
+    options = ["--pipeline", str(tmp_path / "pipeline"), "--images", str(tmp_path / "images"), "--resamples", "20"]
+
+    def run(*more):
+        return _launch.main(
+            *("score_model", score_model.Config, score_model.compute, score_model.report),
+            smoke=score_model.SMOKE,
+            resolve=score_model.resolve,
+            arguments=[*options, *more, "--out", str(tmp_path / "results"), "--no-figure"],
+        ).read()
+
+    scored = run()
+    assert scored.sizes["sample"] == 10
+    assert int(scored["memorized"].sum()) == 4
+    assert {"mid_block/std", "denoising_loss", "combined"} <= set(scored["row"].values)
+    assert "µs/sample" in scored.attrs["table"]
+    unlabelled = run("--memorized", "nowhere")
+    assert "auroc" not in unlabelled
+    np.testing.assert_array_equal(unlabelled["score"], scored["score"])
+
+
 def test_refusals(recipes, rng, refused):
     pipeline, images = _pixel_pipeline(), np.zeros((1, 1, 8, 8))
     with refused("images"):

@@ -44,6 +44,8 @@ class Recipe:
         prediction_type: What is predicted: "epsilon", "v_prediction" or "sample".
         names: The blocks whose activations are read unless others are asked for.
         pooling: From a block's activations (b, ...) to vectors (b, p), unless another is asked for.
+        channels: Channels of the images, 1 or 3.
+        size: (height, width) of the images it was made for; None where the configuration does not say.
     """
 
     model: Any
@@ -54,6 +56,8 @@ class Recipe:
     prediction_type: str
     names: tuple[str, ...]
     pooling: representation.Pooling
+    channels: int
+    size: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,11 @@ def _encoder(vae: Any) -> Callable[[Any], Any]:
     return lambda x: vae.encode(x.to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
 
 
+def load(name: str) -> Any:
+    """A pipeline from a folder in diffusers' format, or by its name on the hub."""
+    return diffusers.DiffusionPipeline.from_pretrained(name)
+
+
 def recipe(pipeline: Any) -> Recipe:
     """The recipe for a pipeline around `UNet2DModel`, `UNet2DConditionModel` or `DiTTransformer2DModel`.
 
@@ -125,6 +134,12 @@ def recipe(pipeline: Any) -> Recipe:
         ValueError: `pipeline` holds none of the three, lacks a part of its kind, or its scheduler has no ᾱ_t.
     """
     model: Any = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
+    known = (diffusers.UNet2DModel, diffusers.UNet2DConditionModel, diffusers.DiTTransformer2DModel)
+    if not isinstance(model, known):
+        raise ValueError(
+            f"pipeline must hold one of {', '.join(kind.__name__ for kind in known)} as unet or transformer; "
+            f"got {type(model).__name__}"
+        )
     vae, scheduler = getattr(pipeline, "vae", None), getattr(pipeline, "scheduler", None)
     common: dict[str, Any] = {
         "model": model,
@@ -132,6 +147,8 @@ def recipe(pipeline: Any) -> Recipe:
         "modules": (model,) if vae is None else (model, vae),
         "signal": _signal(scheduler),
         "prediction_type": getattr(getattr(scheduler, "config", None), "prediction_type", "epsilon"),
+        "channels": (model if vae is None else vae).config.in_channels,
+        "size": _image_size(model, vae),
     }
     if isinstance(model, diffusers.DiTTransformer2DModel):
         names = tuple(f"transformer_blocks.{index}" for index in range(len(model.transformer_blocks)))
@@ -153,16 +170,21 @@ def recipe(pipeline: Any) -> Recipe:
             return _first_channels(model(x, t, condition, return_dict=False), x)
 
         return Recipe(**common, predict=predict, names=_unet_blocks(model), pooling=pooling)
-    if isinstance(model, diffusers.UNet2DModel):
 
-        def predict(x: Any, t: int) -> Any:
-            return _first_channels(model(x, t, return_dict=False), x)
+    def predict(x: Any, t: int) -> Any:
+        return _first_channels(model(x, t, return_dict=False), x)
 
-        return Recipe(**common, predict=predict, names=_unet_blocks(model), pooling=pooling)
-    raise ValueError(
-        "pipeline must hold a UNet2DModel, UNet2DConditionModel or DiTTransformer2DModel as unet or transformer; "
-        f"got {type(model).__name__}"
-    )
+    return Recipe(**common, predict=predict, names=_unet_blocks(model), pooling=pooling)
+
+
+def _image_size(model: Any, vae: Any) -> tuple[int, int] | None:
+    """What the network is made for, times what the autoencoder halves at every block but the last."""
+    size = getattr(model.config, "sample_size", None)
+    if size is None:
+        return None
+    factor = 1 if vae is None else 2 ** (len(vae.config.block_out_channels) - 1)
+    height, width = (size, size) if isinstance(size, int) else size
+    return factor * height, factor * width
 
 
 def _unet_blocks(model: Any) -> tuple[str, ...]:
