@@ -10,6 +10,7 @@ differences between memorized and generalized samples appear only where the stee
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import lax
@@ -110,7 +111,11 @@ def response_curve(respond: Callable[[Array], Array], target: Any, strengths: An
     outputs = jnp.moveaxis(lax.map(respond, strengths), 0, 1)
     if target.shape not in (outputs.shape[2:], (outputs.shape[0], *outputs.shape[2:])):
         raise ValueError(f"target must have shape (d,) or (m, d) for outputs {outputs.shape}; got {target.shape}")
-    target = target.reshape((-1, 1, outputs.shape[2]))
+    return _measure(outputs, target.reshape((-1, 1, outputs.shape[2])), strengths)
+
+
+@jax.jit
+def _measure(outputs: Array, target: Array, strengths: Array) -> Response:
     distance = jnp.linalg.norm(outputs - target, axis=-1)
     moved = distance[:, :1] - distance
     changes = jnp.diff(moved, axis=1)
