@@ -133,11 +133,11 @@ def lines(comparison: Comparison, name: str) -> list[str]:
     result = []
     for cell in np.ndindex(verdict.shape):
         label = name + ("[" + ",".join(map(str, cell)) + "]" if cell else "")
-        missing = int(comparison.missing[cell])
+        missing, deviation = int(comparison.missing[cell]), float(comparison.deviation[cell])
+        relative = "" if np.isnan(deviation) else f", deviation {deviation:+.2%}"
         result.append(
             f"{label}: theory {comparison.predicted[cell]:.6g}, "
             f"mean {comparison.mean[cell]:.6g} ± {comparison.sem[cell]:.2g} over {int(comparison.count[cell])}, "
-            f"z = {comparison.z[cell]:+.2f}, deviation {comparison.deviation[cell]:+.2%}: {verdict[cell]}"
-            + (f" ({missing} missing)" if missing else "")
+            f"z = {comparison.z[cell]:+.2f}{relative}: {verdict[cell]}" + (f" ({missing} missing)" if missing else "")
         )
     return result

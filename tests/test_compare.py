@@ -74,6 +74,7 @@ def test_one_member_and_members_without_spread():
 def test_a_prediction_of_zero_is_decided_by_z_alone(rng):
     result = compare.compare(0.0, rng.standard_normal(100))
     assert np.isnan(result.deviation)
+    assert "deviation" not in compare.lines(result, "gap")[0]
     assert result.verdict == "agrees"
     assert compare.compare(0.0, 1 + rng.standard_normal(100)).verdict == "differs"
 
