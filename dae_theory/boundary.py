@@ -27,12 +27,16 @@ class Crossing:
     found: float
 
 
-def crossing(positions: Any, values: Any, level: float) -> float:
+def crossing(positions: Any, values: Any, level: float, *, below: float | None = None) -> float:
     """First position where the values fall from ≥ level to below it, between points linear in log(position).
+
+    A curve that only grazes the level has no boundary: where `below` is given, it must later reach at most that value.
 
     Args:
         positions: increasing, positive, (N,).
         values: (N,); NaN marks a cell without a value and is left out.
+        level: what the curve falls through.
+        below: a lower value that it must reach afterwards, if any.
 
     Returns:
         The position; NaN when the values start below the level or never fall below it.
@@ -47,7 +51,7 @@ def crossing(positions: Any, values: Any, level: float) -> float:
     present = np.isfinite(values)
     where, height = np.log(positions[present]), values[present] - level
     falls = np.flatnonzero((height[:-1] >= 0) & (height[1:] < 0))
-    if falls.size == 0:
+    if falls.size == 0 or (below is not None and height[falls[0] :].min() > below - level):
         return float("nan")
     i = falls[0]
     share = height[i] / (height[i] - height[i + 1])
@@ -55,7 +59,14 @@ def crossing(positions: Any, values: Any, level: float) -> float:
 
 
 def locate(
-    key: Key[Array, ""], positions: Any, replicates: Any, level: float, *, coverage: float = 0.95, resamples: int = 1000
+    key: Key[Array, ""],
+    positions: Any,
+    replicates: Any,
+    level: float,
+    *,
+    below: float | None = None,
+    coverage: float = 0.95,
+    resamples: int = 1000,
 ) -> Crossing:
     """The crossing of the replicates' mean, and its band from resampling the replicates.
 
@@ -64,6 +75,7 @@ def locate(
         positions: (N,), increasing and positive.
         replicates: (R, N), R ≥ 2 replicates of the curve.
         level: the level that the curve falls through.
+        below: a lower value that it must reach afterwards, see `crossing`.
         coverage: of the percentile interval.
         resamples: bootstrap resamples.
 
@@ -78,10 +90,10 @@ def locate(
         raise ValueError(f"coverage must be in (0, 1); got {coverage}")
     rows = len(replicates)
     picked = np.asarray(jax.random.randint(key, (checks.integer("resamples", resamples, 1), rows), 0, rows))
-    found = np.asarray([crossing(positions, _mean(replicates[index]), level) for index in picked])
+    found = np.asarray([crossing(positions, _mean(replicates[index]), level, below=below) for index in picked])
     kept = found[np.isfinite(found)]
     low, high = np.quantile(kept, [(1 - coverage) / 2, (1 + coverage) / 2]) if kept.size else (np.nan, np.nan)
-    location = crossing(positions, _mean(replicates), level)
+    location = crossing(positions, _mean(replicates), level, below=below)
     return Crossing(location, float(low), float(high), kept.size / len(found))
 
 

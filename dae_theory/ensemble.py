@@ -9,7 +9,6 @@ of devices or another group size only the rounding of the compiled program.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -100,8 +99,13 @@ def run(
     Raises:
         ValueError: no members, leading axes that differ, or several processes without a store.
     """
-    points, shared = jax.tree.map(jnp.asarray, (points, shared))
-    members = _members(points)
+    leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, points))
+    shared_leaves, shared_structure = jax.tree.flatten(jax.tree.map(jnp.asarray, shared))
+    members = _members(leaves)
+
+    def member(point: list[Any], shared: list[Any]) -> PyTree:  # records are rebuilt from arrays, never from shapes
+        return function(jax.tree.unflatten(structure, point), jax.tree.unflatten(shared_structure, shared))
+
     if jax.process_count() > 1 and store is None:
         raise ValueError(f"store must be given when {jax.process_count()} processes share the work; got None")
     mesh = member_mesh(devices)
@@ -116,31 +120,31 @@ def run(
 
     missing = _missing(members, found)
     if missing:
-        program, chunk = _fit(function, points, shared, mesh, group, chunk, quantum, memory_budget)
+        program, chunk = _fit(member, leaves, shared_leaves, mesh, group, chunk, quantum, memory_budget)
         sharding = NamedSharding(mesh, PartitionSpec(MEMBERS))
         starts = [(low, min(low + chunk, stop)) for start, stop in missing for low in range(start, stop, chunk)]
         for start, stop in starts[jax.process_index() :: jax.process_count()]:
             index = np.minimum(np.arange(start, start + chunk), stop - 1)  # the last chunk repeats its last member
-            part = jax.device_put(jax.tree.map(lambda leaf, index=index: leaf[index], points), sharding)
-            leaves = [np.asarray(leaf)[: stop - start] for leaf in jax.tree.leaves(program(part, shared))]
-            found[start, stop] = leaves
+            part = jax.device_put([leaf[index] for leaf in leaves], sharding)
+            result = [np.asarray(leaf)[: stop - start] for leaf in jax.tree.leaves(program(part, shared_leaves))]
+            found[start, stop] = result
             if store is not None:
-                store.save(start, stop, leaves)
+                store.save(start, stop, result)
             report(stop - start)
     if jax.process_count() > 1 and store is not None:
         multihost_utils.sync_global_devices("dae_theory.ensemble.run")
         found = dict(store.finished())
 
     parts = [found[span] for span in sorted(found)]
-    leaves = [jnp.asarray(np.concatenate(pieces)) for pieces in zip(*parts, strict=True)]
-    return jax.tree.unflatten(_structure(function, jax.tree.map(lambda leaf: leaf[0], points), shared), leaves)
+    results = [jnp.asarray(np.concatenate(pieces)) for pieces in zip(*parts, strict=True)]
+    return jax.tree.unflatten(_structure(member, [leaf[0] for leaf in leaves], shared_leaves), results)
 
 
-def _structure(function: Callable[[PyTree, PyTree], PyTree], point: PyTree, shared: PyTree) -> Any:
+def _structure(function: Callable[[list[Any], PyTree], PyTree], point: list[Any], shared: list[Any]) -> Any:
     """Structure of one member's result, without computing it."""
     structures = []
 
-    def leaves(point: PyTree, shared: PyTree) -> list[Any]:
+    def leaves(point: list[Any], shared: list[Any]) -> list[Any]:
         flat, structure = jax.tree.flatten(function(point, shared))
         structures.append(structure)
         return flat
@@ -177,8 +181,8 @@ def buckets(sizes: Any, *, ratio: float) -> np.ndarray:
     return result
 
 
-def _members(points: PyTree) -> int:
-    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(points)}
+def _members(leaves: list[Any]) -> int:
+    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"points must have leaves with one common leading axis of members; got lengths {lengths}")
     return lengths.pop()
@@ -200,11 +204,11 @@ def _abstract(leaf: jax.Array, chunk: int, sharding: NamedSharding) -> jax.Shape
     return jax.ShapeDtypeStruct((chunk, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
 
 
-def _fit(function, points: PyTree, shared: PyTree, mesh, group, chunk: int, quantum: int, memory_budget: int):
+def _fit(function, leaves: list[Any], shared: list[Any], mesh, group, chunk: int, quantum: int, memory_budget: int):
     """Compile for the chunk, halving it until the program's own memory analysis is within the budget."""
     sharding = NamedSharding(mesh, PartitionSpec(MEMBERS))
     while True:
-        abstract = jax.tree.map(partial(_abstract, chunk=chunk, sharding=sharding), points)
+        abstract = [_abstract(leaf, chunk, sharding) for leaf in leaves]
         program = lift(function, mesh, group).lower(abstract, shared).compile()
         analysis = program.memory_analysis()
         needed = 0

@@ -7,12 +7,12 @@ by counter. Its first rows are therefore the same whatever number of rows is ask
 import zlib
 
 import jax
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Integer, Key
 
 from dae_theory import checks
 
 
-def derive(root: Key[Array, ""], purpose: str, *indices: int | Int[Array, ""]) -> Key[Array, ""]:
+def derive(root: Key[Array, ""], purpose: str, *indices: int | Integer[Array, ""]) -> Key[Array, ""]:
     """The key of one purpose ("noise", "init", ...) and one identity (member, step, ...) under a root key.
 
     Args:

@@ -1,7 +1,8 @@
 """The whole map: where nets memorize and where they generalize, under theory's own conditions.
 
 Left to right, top to bottom: the index D_gt/(D_gt + D_emp) at noisy training points; the memorized rate of denoised
-fresh points; how much of the representation one neuron holds; the test loss.
+fresh points; which of the two analytic Jacobians the net's own is nearer to; the test loss. With very many samples
+f_emp itself approaches f_gt, and the index returns to ½.
 """
 
 import jax
@@ -17,17 +18,24 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from dae_theory import boundary
 from figures import _style
 
-INDEX, LEVEL = "train_index", 0.5
+INDEX = "train_index"
 PANELS = (
-    ("train_index", r"index $D_{gt}/(D_{gt}+D_{emp})$, training points", "1 = memorizing, 0 = generalizing", (0, 1)),
+    (
+        "train_index",
+        r"index $D_{gt}/(D_{gt}+D_{emp})$, training points",
+        "> 0.5 memorizing, < 0.5 generalizing",
+        (0.2, 0.8),
+    ),
     ("memorized_rate", "memorized: denoised fresh points", r"share with $d_1/d_2 < 1/3$", (0, 1)),
-    ("train_max_share", "spikiness, training points", r"max $h_j^2\,/\,\sum h_j^2$  (1 = one neuron)", (0, 1)),
+    ("match", "analytic solution that the Jacobian matches", "1 = spiky (9), 0 = balanced (Cor. 3.3)", (0, 1)),
     ("test_loss", "test loss", r"$\|f(x+\sigma\epsilon)-x\|^2$ on fresh $x$", None),
 )
 
 
 def draw(data: xr.Dataset) -> Figure:
     """Four maps over (x, y); with a third axis, the index alone, one panel a value."""
+    spiky, balanced = data["error_against_spiky"], data["error_against_balanced"]
+    data = data.assign(match=balanced / (spiky + balanced))
     z = data.attrs["z"]
     if z:
         count = data.sizes[z]
@@ -82,9 +90,8 @@ def _lines_and_boundary(axes: Axes, data: xr.Dataset) -> None:
                 colors=[look["color"]], linestyles=[look["linestyle"]], linewidths=1.4,
             )  # fmt: skip
     for value in data[y].values:
-        found = boundary.locate(
-            jax.random.key(0), data[x].values, data[INDEX].sel({y: value}).transpose("seed", x).values, LEVEL
-        )
+        curves = data[INDEX].sel({y: value}).transpose("seed", x).values
+        found = boundary.locate(jax.random.key(0), data[x].values, curves, data.attrs["level"], below=data.attrs["low"])
         if np.isfinite(found.location):
             spread = [[found.location - found.low], [found.high - found.location]]
             axes.errorbar(found.location, value, xerr=spread, fmt="o", color="white", mec="black", ecolor="white")
@@ -97,5 +104,7 @@ def _handles(data: xr.Dataset) -> list[Line2D]:
         if condition.min() < 0 < condition.max():
             shown = {**look, "color": "0.6"} if look["color"] == "white" else look
             handles.append(Line2D([], [], label=f"theory: {condition.attrs['label']}", **shown))
-    measured = Line2D([], [], marker="o", linestyle="", color="white", mec="black", label=f"measured: index = {LEVEL}")
+    measured = Line2D(
+        [], [], marker="o", linestyle="", color="white", mec="black", label=f"measured: index = {data.attrs['level']:g}"
+    )
     return [measured, *handles]

@@ -50,15 +50,20 @@ def member(
     distinct = live & ((row == 0) | (row >= copies))
     picked = jnp.arange(evaluation) % samples
     labels = world.labels[source_row][picked]
-    empirical = theory.empirical_denoiser(x, sigma, samples=samples)
+    clean = jnp.concatenate([x[picked], world.fresh])
+    y = clean + sigma * jax.random.normal(derive(key, "evaluation"), clean.shape, clean.dtype)
+    output = denoise(weights, y)
+    kind = jnp.repeat(jnp.arange(2), jnp.asarray([evaluation, len(world.fresh)]), total_repeat_length=len(clean))
+    per_point = _at_points(
+        weights, clean, y, output, theory.empirical_denoiser(x, sigma, samples=samples)(y), truth(world.truth, sigma)(y)
+    )
     measured = {"train_objective": trained.history.loss[-1].astype(jnp.float64), "finite": trained.finite}
-    outputs = {}
-    for name, clean in (("train", x[picked]), ("test", world.fresh)):
-        y = clean + sigma * jax.random.normal(derive(key, name), clean.shape, clean.dtype)
-        outputs[name] = denoise(weights, y)
-        measured |= _at_points(name, weights, clean, y, empirical(y), truth(world.truth, sigma)(y))
+    for number, name in enumerate(("train", "test")):
+        measured |= {f"{name}_{key}": jnp.nanmean(values, where=kind == number) for key, values in per_point.items()}
+        to_truth, to_empirical = (measured[f"{name}_distance_to_{other}"] for other in ("truth", "empirical"))
+        measured[f"{name}_index"] = to_truth / (to_truth + to_empirical)
     measured |= _stored(weights, x, distinct)
-    measured |= _memorized(outputs["test"], world.fresh, x, distinct)
+    measured |= _memorized(output[evaluation:], world.fresh, x, distinct)
     spectrum = world.spectrum
     eigenvalues, share = spectrum.eigenvalues, spectrum.proportions[:, None]
     gains = jnp.maximum(eigenvalues - decay / share, 0) / (eigenvalues + sigma**2)
@@ -69,7 +74,7 @@ def member(
             weights,
             x[picked][few],
             (x[picked][few] / jnp.sqrt(lengths)[:, None])[:, :, None],
-            (jnp.maximum(lengths - samples * decay, 0) / (lengths + sigma**2))[:, None],
+            (jnp.maximum(lengths - samples.astype(x.dtype) * decay, 0) / (lengths + sigma**2))[:, None],
         ),
         "error_against_balanced": jacobian_error(
             weights, x[picked][few], spectrum.directions[labels[few]], gains[labels[few]]
@@ -97,20 +102,17 @@ def jacobian_error(
     return jnp.mean(jnp.sqrt(jnp.maximum(square, 0) / predicted))
 
 
-def _at_points(name: str, weights: Weights, clean, y, empirical, truth) -> dict[str, Array]:
-    """Loss, distances to both reference denoisers, and spikiness, at noisy training or fresh points."""
-    output = denoise(weights, y)
-    to_empirical, to_truth = _mean_square(output - empirical), _mean_square(output - truth)
+def _at_points(weights: Weights, clean, y, output, empirical, truth) -> dict[str, Array]:
+    """At every noisy point: loss, squared distances to both reference denoisers, spikiness (NaN where h = 0)."""
     scores = spikiness(represent(weights, y))
     return {
-        f"{name}_loss": _mean_square(output - clean),
-        f"{name}_distance_to_empirical": to_empirical,
-        f"{name}_distance_to_truth": to_truth,
-        f"{name}_index": to_truth / (to_truth + to_empirical),
-        f"{name}_std": jnp.nanmean(scores.std),
-        f"{name}_participation_ratio": jnp.nanmean(scores.participation_ratio),
-        f"{name}_max_share": jnp.nanmean(scores.max_share),
-        f"{name}_silent": jnp.mean(jnp.isnan(scores.max_share) * 1.0),
+        "loss": _square(output - clean),
+        "distance_to_empirical": _square(output - empirical),
+        "distance_to_truth": _square(output - truth),
+        "std": scores.std,
+        "participation_ratio": scores.participation_ratio,
+        "max_share": scores.max_share,
+        "silent": jnp.isnan(scores.max_share).astype(output.dtype),
     }
 
 
@@ -130,14 +132,13 @@ def _stored(weights: Weights, x: Array, distinct: Array) -> dict[str, Array]:
 def _memorized(generated: Array, fresh: Array, x: Array, distinct: Array) -> dict[str, Array]:
     """Rate of the d₁/d₂ rule on denoised fresh points, and its null: the rule on the fresh points themselves."""
 
-    def rate(points: Array) -> Array:
-        return jnp.mean((memorization.neighbours_among(points, x, distinct).ratio < memorization.THRESHOLD) * 1.0)
+    ratio = memorization.neighbours_among(jnp.concatenate([generated, fresh]), x, distinct).ratio
+    fires = (ratio < memorization.THRESHOLD).astype(ratio.dtype)
+    return {"memorized_rate": jnp.mean(fires[: len(generated)]), "memorized_null": jnp.mean(fires[len(generated) :])}
 
-    return {"memorized_rate": rate(generated), "memorized_null": rate(fresh)}
 
-
-def _mean_square(error: Array) -> Array:
-    return jnp.mean(jnp.sum(error**2, axis=-1))
+def _square(error: Array) -> Array:
+    return jnp.sum(error**2, axis=-1)
 
 
 def _unit(rows: Array) -> Array:

@@ -201,7 +201,12 @@ def _make(config: Any, launch: Launch, record: records.Record, compute: Callable
 
 
 def _draw(name: str, folder: Path) -> None:
-    """Draw figure.png from the record alone, in a process of its own: sims know nothing of matplotlib."""
+    """Draw figure.png from the record alone, in a process of its own: sims know nothing of matplotlib.
+
+    Not every sim has a figure; those with `figures/NAME.py` do.
+    """
+    if not (Path(__file__).parent.parent / "figures" / f"{name}.py").is_file():
+        return
     command = [sys.executable, "-m", "figures.make", name, "--record", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     if done.returncode:

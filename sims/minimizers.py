@@ -123,8 +123,8 @@ def _on_samples(seed: Any, _: None, *, config: Config, width: int) -> dict[str, 
     return {
         "cosine": matched.cosine,
         "norm_ratio": matched.norm_ratio,
-        "stored": (matched.cosine > STORED) * 1.0,
-        "neurons": merged.live * 1.0,
+        "stored": matched.cosine > STORED,
+        "neurons": merged.live,
         "surplus": matched.surplus,
     }
 
@@ -164,7 +164,7 @@ def _on_clusters(point: Any, _: None, *, config: Config, width: int) -> dict[str
     )
     return {
         "error": blocks.error,
-        "neurons": jnp.sum(counted, axis=1) * 1.0,
+        "neurons": jnp.sum(counted, axis=1),
         "leakage": blocks.leakage,
         "margin": problem["margin"],
     }

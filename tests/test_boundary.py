@@ -16,6 +16,11 @@ def test_no_crossing_is_nan():
     assert np.isnan(boundary.crossing([1, 2, 3], [0.1, 0.2, 0.3], 0.5))
 
 
+def test_a_curve_that_only_grazes_the_level_has_no_boundary():
+    assert np.isnan(boundary.crossing([1, 2, 3], [0.6, 0.49, 0.5], 0.5, below=0.45))
+    assert np.isclose(boundary.crossing([1, 2, 4], [0.75, 0.25, 0.5], 0.5, below=0.45), 2**0.5)
+
+
 def test_missing_cells_are_left_out():
     assert np.isclose(boundary.crossing([1, 2, 4], [1.0, np.nan, 0.0], 0.5), 2)
 

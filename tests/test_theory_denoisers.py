@@ -210,14 +210,20 @@ def test_denoiser_refusals(refused, samples, mixture):
         theory.mixture_log_density(mixture.replace(proportions=-mixture.proportions), 0.1)
 
 
-def test_rows_behind_the_live_samples_count_for_nothing(key):
-    x, y = jax.random.normal(jax.random.fold_in(key, 1), (11, 3)), jax.random.normal(jax.random.fold_in(key, 2), (5, 3))
-    for live in (1, 2, 4, 11):
-        expected = theory.empirical_denoiser(x[:live], 0.7)(y)
-        traced = jax.jit(lambda live: theory.empirical_denoiser(x, 0.7, samples=live, chunk=3)(y))(live)
-        np.testing.assert_allclose(traced, expected, rtol=1e-12, atol=1e-12)
+def test_rows_behind_the_live_samples_count_for_nothing(samples, inputs):
+    """Any number of live rows, traced, down to whole chunks of padding; the slope in σ is finite there as well."""
+
+    def total(sigma, live):
+        denoised = theory.empirical_denoiser(samples, sigma, samples=live, chunk=4)(inputs)
+        return jnp.sum(denoised), denoised
+
+    compiled = jax.jit(jax.value_and_grad(total, has_aux=True))
+    for live in (1, 2, 4, 15):
+        (_, denoised), slope = compiled(0.7, live)
+        np.testing.assert_allclose(denoised, dense_empirical(samples[:live], inputs, 0.7), rtol=1e-12, atol=1e-12)
+        assert np.isfinite(slope)
 
 
-def test_more_live_samples_than_rows_are_refused(key, refused):
+def test_more_live_samples_than_rows_are_refused(samples, refused):
     with refused("samples"):
-        theory.empirical_denoiser(jax.random.normal(key, (4, 3)), 0.7, samples=5)
+        theory.empirical_denoiser(samples, 0.7, samples=16)

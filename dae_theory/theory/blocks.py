@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from dae_theory import checks
 from dae_theory.model import Weights, pad_width
@@ -76,9 +76,7 @@ def memorizing_weights(x: Any, *, noise_std: Any, weight_decay: Any, width: Any 
     x = checks.samples("x", x)
     width = full_width(width, x.shape[0])
     gains = memorizing_gains(x, noise_std=noise_std, weight_decay=weight_decay)
-    scale = jnp.sqrt(gains) / jnp.linalg.norm(x, axis=1)
-    columns = (x * scale[:, None]).T
-    return pad_width(Weights(decoder=columns, encoder=columns), width)
+    return _join([_memorizing_columns(x, gains)], width)
 
 
 def population_weights(
@@ -155,23 +153,43 @@ def _assemble(
     """Columns U_k diag(√a) O_kᵀ of all blocks, O_k chosen to get the gates right on evidence owned by the blocks."""
     steps = checks.integer("rotation_steps", steps, minimum=0)
     width = full_width(width, sum(ranks))
-    columns = []
-    for k, rank in enumerate(ranks):
-        if rank:
-            signs = jnp.asarray(np.where(owners == k, 1, -1), gains.dtype)
-            block = spectrum.directions[k, :, :rank], gains[k, :rank], spectrum.means[k]
-            columns.append(_block_columns(*block, signs, evidence, gates=gates, steps=steps))
+    columns = [
+        _block_columns(spectrum, gains, k, owners == k, evidence, rank=rank, gates=gates, steps=steps)
+        for k, rank in enumerate(ranks)
+        if rank
+    ]
+    return _join(columns, width)
+
+
+@partial(jax.jit, static_argnames=("rank", "gates", "steps"))
+def _block_columns(
+    spectrum: Spectrum,
+    gains: Float[Array, "K r"],
+    block: Any,
+    own: Bool[Array, " n"],
+    evidence: tuple[Array, ...],
+    *,
+    rank: int,
+    gates: Callable[..., Gates],
+    steps: int,
+) -> Float[Array, "d p"]:
+    """U diag(√a) Oᵀ of one block, given by its index."""
+    basis = spectrum.directions[block, :, :rank] * jnp.sqrt(gains[block, :rank])[None, :]
+    signs = jnp.where(own, 1, -1).astype(gains.dtype)
+    return basis @ margin_rotation(spectrum.means[block] @ basis, gates(basis, signs, *evidence), steps)
+
+
+@partial(jax.jit, static_argnames="width")
+def _join(columns: list[Float[Array, "d _"]], width: int) -> Weights:
+    """Tied weights from the columns of all blocks, zero columns behind."""
     stacked = jnp.concatenate(columns, axis=1)
     return pad_width(Weights(decoder=stacked, encoder=stacked), width)
 
 
-@partial(jax.jit, static_argnames=("gates", "steps"))
-def _block_columns(
-    directions: Array, gains: Array, mean: Array, signs: Array, evidence: Any, *, gates: Any, steps: int
-):
-    """U diag(√a) Oᵀ of one block."""
-    basis = directions * jnp.sqrt(gains)[None, :]
-    return basis @ margin_rotation(mean @ basis, gates(basis, signs, *evidence), steps)
+@jax.jit
+def _memorizing_columns(x: Float[Array, "n d"], gains: Float[Array, " n"]) -> Float[Array, "d n"]:
+    """√a_i x_i/‖x_i‖, that is r_i x_i, as columns."""
+    return (x * (jnp.sqrt(gains) / jnp.linalg.norm(x, axis=1))[:, None]).T
 
 
 def _sample_gates(basis: Float[Array, "d p"], signs: Float[Array, " n"], x: Float[Array, "n d"]) -> Gates:

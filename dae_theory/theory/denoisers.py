@@ -90,6 +90,7 @@ def _streamed_mean(
     def add(total, chunk):
         best, numerator, denominator = total
         chunk_best, chunk_numerator, chunk_denominator = sums(*chunk)
+        chunk_best = jnp.where(jnp.any(chunk[1]), chunk_best, best)  # an empty chunk has no best, and zero sums
         highest = jnp.maximum(best, chunk_best)
         old, new = boltzmann(best - highest), boltzmann(chunk_best - highest)
         numerator = old[:, None] * numerator + new[:, None] * chunk_numerator

@@ -89,15 +89,14 @@ def memorizing_gains(x: Any, *, noise_std: Any, weight_decay: Any) -> Float[Arra
     """
     x = checks.samples("x", x)
     noise_std, weight_decay = number("noise_std", noise_std, x.dtype), number("weight_decay", weight_decay, x.dtype)
-    squares = jnp.sum(x**2, axis=1)
+    squares, gains = _single_gains(x, noise_std, weight_decay)
     if not checks.is_traced(squares):
         smallest = float(np.min(squares))
         if smallest == 0:
             raise ValueError(f"x must not contain a zero sample; got one in row {np.argmin(squares)}")
         if not checks.is_traced(weight_decay) and weight_decay >= smallest / len(x):
             raise ValueError(f"weight_decay must be below min ‖x_i‖²/n = {smallest / len(x):.6g}; got {weight_decay}")
-    share = jnp.full_like(squares, 1 / len(x))
-    return gain(squares, share, ridge=noise_std**2, weight_decay=weight_decay)
+    return gains
 
 
 def block_gains(x: Any, labels: Any, ranks: Any, *, noise_std: Any, weight_decay: Any) -> Float[Array, "K r"]:
@@ -156,6 +155,14 @@ def duplicate_norm_squared(
     share = number("copies", copies, x.dtype) / number("samples", samples, x.dtype)
     noise_std, weight_decay = number("noise_std", noise_std, x.dtype), number("weight_decay", weight_decay, x.dtype)
     return gain(jnp.sum(x**2, axis=-1), share, ridge=noise_std**2, weight_decay=weight_decay)
+
+
+@jax.jit
+def _single_gains(x: Array, noise_std: Array, weight_decay: Array) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """‖x_i‖² and the gain of a block that holds x_i alone, with the share 1/n."""
+    squares = jnp.sum(x**2, axis=1)
+    shares = jnp.full_like(squares, 1 / len(x))
+    return squares, gain(squares, shares, ridge=noise_std**2, weight_decay=weight_decay)
 
 
 def _check_kept(spectrum: Spectrum, ranks: tuple[int, ...], weight_decay: Array, sizes: Any) -> None:

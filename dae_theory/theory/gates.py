@@ -6,6 +6,7 @@ m = wᵀx/(σ‖w‖) says everything: it fires with probability Φ(m).
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -76,14 +77,7 @@ def margins(weights: Weights, x: Any, labels: Any, block_of_neuron: Any, *, nois
     x = _samples_of(weights, x)
     labels, blocks = _integers("labels", labels, len(x)), _integers("block_of_neuron", block_of_neuron, weights.width)
     checks.positive("noise_std", noise_std)
-    deviations = number("noise_std", noise_std, x.dtype) * jnp.linalg.norm(weights.encoder, axis=0)
-    alive = (deviations > 0) & (blocks >= 0)
-    scaled = (x @ weights.encoder) / jnp.where(alive, deviations, 1)[None, :]
-    own = alive[None, :] & (labels[:, None] == blocks[None, :])
-    other = alive[None, :] & (labels[:, None] != blocks[None, :])
-    return Margins(
-        own=jnp.min(jnp.where(own, scaled, jnp.inf), axis=0), cross=jnp.min(jnp.where(other, -scaled, jnp.inf), axis=0)
-    )
+    return _margins(weights.encoder, x, labels, blocks, number("noise_std", noise_std, x.dtype))
 
 
 def firing_probability(weights: Weights, x: Any, *, noise_std: Any) -> Float[Array, "n p"]:
@@ -100,8 +94,7 @@ def firing_probability(weights: Weights, x: Any, *, noise_std: Any) -> Float[Arr
         ValueError: shapes that do not fit, or σ < 0.
     """
     x = _samples_of(weights, x)
-    deviations = number("noise_std", noise_std, x.dtype) * jnp.linalg.norm(weights.encoder, axis=0)
-    return _normal_above_zero(x @ weights.encoder, deviations[None, :])
+    return _firing(weights.encoder, x, number("noise_std", noise_std, x.dtype))
 
 
 def gate_error(x: Any, *, noise_std: Any) -> GateError:
@@ -115,11 +108,34 @@ def gate_error(x: Any, *, noise_std: Any) -> GateError:
         ValueError: bad samples, a zero sample, or σ < 0.
     """
     x = checks.samples("x", x)
-    lengths = jnp.linalg.norm(x, axis=1)
-    if not checks.is_traced(lengths) and np.min(lengths) == 0:
-        raise ValueError(f"x must not contain a zero sample; got one in row {np.argmin(lengths)}")
-    projections = x @ (x / lengths[:, None]).T
-    noise_std = number("noise_std", noise_std, x.dtype)
+    if not checks.is_traced(x) and not np.all(np.any(np.asarray(x), axis=1)):
+        raise ValueError(f"x must not contain a zero sample; got one in row {np.argmin(np.any(np.asarray(x), axis=1))}")
+    return _gate_error(x, number("noise_std", noise_std, x.dtype))
+
+
+@jax.jit
+def _margins(encoder: Array, x: Array, labels: Array, blocks: Array, noise_std: Array) -> Margins:
+    """Smallest margins over own and over other samples; +∞ over none."""
+    deviations = noise_std * jnp.linalg.norm(encoder, axis=0)
+    alive = (deviations > 0) & (blocks >= 0)
+    scaled = (x @ encoder) / jnp.where(alive, deviations, 1)[None, :]
+    own = alive[None, :] & (labels[:, None] == blocks[None, :])
+    other = alive[None, :] & (labels[:, None] != blocks[None, :])
+    return Margins(
+        own=jnp.min(jnp.where(own, scaled, jnp.inf), axis=0), cross=jnp.min(jnp.where(other, -scaled, jnp.inf), axis=0)
+    )
+
+
+@jax.jit
+def _firing(encoder: Array, x: Array, noise_std: Array) -> Array:
+    """Φ(w_jᵀx_i/(σ‖w_j‖))."""
+    return _normal_above_zero(x @ encoder, noise_std * jnp.linalg.norm(encoder, axis=0)[None, :])
+
+
+@jax.jit
+def _gate_error(x: Array, noise_std: Array) -> GateError:
+    """Neurons along the samples, of length one."""
+    projections = x @ (x / jnp.linalg.norm(x, axis=1)[:, None]).T
     firing, silent = (_normal_above_zero(sign * projections, noise_std[None, None]) for sign in (1, -1))
     return GateError(firing=firing, wrong=jnp.where(jnp.eye(len(x), dtype=bool), silent, firing))
 

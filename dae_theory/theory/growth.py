@@ -50,10 +50,7 @@ def newcomer_pull(x: Any, direction: Any, *, noise_std: Any, weight_decay: Any) 
     memorizing_gains(x, noise_std=noise_std, weight_decay=weight_decay)  # for its refusals
     checks.positive("noise_std", noise_std)
     noise_std, weight_decay = number("noise_std", noise_std, x.dtype), number("weight_decay", weight_decay, x.dtype)
-    radii = jnp.linalg.norm(x, axis=1)
-    units = x / radii[:, None]
-    cosines = units @ (direction / length)
-    return _pulls(cosines, radii, noise_std, weight_decay, len(x)) @ units
+    return _total_pull(x, direction / length, noise_std, weight_decay)
 
 
 def growth_force(cosine: Any, radius: Any, *, noise_std: Any, weight_decay: Any) -> Float[Array, ""]:
@@ -101,6 +98,12 @@ def growth_threshold(radius: Any, noise_std: Any) -> Float[Array, ""]:
         ValueError: R ≤ 0 or σ ≤ 0.
     """
     radius, noise_std = _positive_pair(radius, noise_std)
+    return _steepest_threshold(radius, noise_std)
+
+
+@jax.jit
+def _steepest_threshold(radius: Array, noise_std: Array) -> Array:
+    """The threshold at its maximum over t, found as a fixed point."""
     # with c = tσ/R the logarithm is stationary where t(1 − cΦ) = (cΦ)', that is t = (σ/R)(Φ + tφ)/(1 − cΦ), a
     # contraction of rate about 0.8 σ/R; its fixed point needs no gradient, since the value is stationary in t there
     ratio = jax.lax.stop_gradient(noise_std / radius)
@@ -130,13 +133,23 @@ def _kappa(radius: Array, noise_std: Array) -> Array:
     return radius * noise_std / (ROOT_TWO_PI * (radius**2 + noise_std**2))
 
 
-def _pulls(cosine: Array, radius: Array, noise_std: Array, weight_decay: Array, samples: int) -> Array:
+@jax.jit
+def _total_pull(x: Array, unit: Array, noise_std: Array, weight_decay: Array) -> Array:
+    """The pulls of all samples on a newcomer along a unit vector, each along its sample."""
+    radii = jnp.linalg.norm(x, axis=1)
+    units = x / radii[:, None]
+    return _pulls(units @ unit, radii, noise_std, weight_decay, len(x)) @ units
+
+
+@jax.jit
+def _pulls(cosine: Array, radius: Array, noise_std: Array, weight_decay: Array, samples: Any) -> Array:
     """λcΦ(t) + (σ²/n + λ)κ exp(−t²/2) for every sample."""
     t = cosine * radius / noise_std
     bump = _kappa(radius, noise_std) * jnp.exp(-(t**2) / 2)
     return weight_decay * cosine * ndtr(t) + (noise_std**2 / samples + weight_decay) * bump
 
 
+@jax.jit
 def _threshold(cosine: Array, radius: Array, noise_std: Array) -> Array:
     """λ that solves ‖g‖ = λ at the given cosine: κσ²e^(−t²/2)/(1 − cΦ(t) − κe^(−t²/2))."""
     t = cosine * radius / noise_std

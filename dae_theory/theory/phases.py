@@ -6,6 +6,7 @@ line is the zero contour of the function, mapped over the mesh. Everything works
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.scipy.special import ndtr
@@ -116,10 +117,7 @@ def objective_decrease(
     """
     eigenvalue = jnp.asarray(eigenvalue, _floating(eigenvalue))
     proportion = jnp.asarray(proportion, eigenvalue.dtype)
-    noise_std = number("noise_std", noise_std, eigenvalue.dtype)
-    shrunk = jnp.maximum(eigenvalue - number("weight_decay", weight_decay, eigenvalue.dtype) / proportion, 0)
-    safe = jnp.where(eigenvalue > 0, eigenvalue, 1)
-    return jnp.where(eigenvalue > 0, proportion * shrunk**2 / (safe + noise_std**2), 0)
+    return _decrease(eigenvalue, proportion, *_levels(noise_std, weight_decay, eigenvalue.dtype))
 
 
 def best_allocation(spectrum: Spectrum, width: Any, *, noise_std: Any, weight_decay: Any) -> Allocation:
@@ -135,13 +133,8 @@ def best_allocation(spectrum: Spectrum, width: Any, *, noise_std: Any, weight_de
         noise_std: σ ≥ 0.
         weight_decay: λ ≥ 0.
     """
-    decreases = _decreases(spectrum, noise_std, weight_decay)
-    flat = decreases.reshape(-1)
-    order = jnp.argsort(-flat, stable=True)
-    chosen = jnp.zeros_like(flat, dtype=bool).at[order].set(jnp.arange(flat.size) < width)
-    kept = (chosen & (flat > 0)).reshape(decreases.shape)
-    objective = _total_variance(spectrum) - jnp.sum(jnp.where(kept, decreases, 0))
-    return Allocation(ranks=jnp.sum(kept, axis=1), objective=objective)
+    checks.non_negative("width", width)
+    return _best_allocation(spectrum, width, *_levels(noise_std, weight_decay, spectrum.eigenvalues.dtype))
 
 
 def allocation_condition(
@@ -162,10 +155,10 @@ def allocation_condition(
         noise_std: σ ≥ 0.
         weight_decay: λ ≥ 0.
     """
-    block_gain, sample_gain, _, _ = _competitors(spectrum, samples, noise_std, weight_decay)
-    width = jnp.asarray(width, sample_gain.dtype)
-    memorized = jnp.minimum(width, jnp.asarray(samples, sample_gain.dtype))
-    return memorized * sample_gain - jnp.interp(width, jnp.arange(block_gain.size, dtype=width.dtype), block_gain)
+    dtype = spectrum.eigenvalues.dtype
+    checks.positive("samples", samples)
+    count, width = number("samples", samples, dtype), number("width", width, dtype)
+    return _condition(spectrum, count, width, *_levels(noise_std, weight_decay, dtype))
 
 
 def memorizing_boundary(spectrum: Spectrum, samples: Any, *, noise_std: Any, weight_decay: Any) -> Float[Array, ""]:
@@ -175,7 +168,57 @@ def memorizing_boundary(spectrum: Spectrum, samples: Any, *, noise_std: Any, wei
     blocks, C(p), is concave and that of memorizing, pδ with δ = (T − nλ)₊²/(n(T + σ²)), linear up to p = n, so they
     cross at most once; ∞ where they do not up to p = n. At λ = 0 and σ² ≪ T they cross just below p = n.
     """
-    block_gain, sample_gain, count, widths = _competitors(spectrum, samples, noise_std, weight_decay)
+    dtype = spectrum.eigenvalues.dtype
+    checks.positive("samples", samples)
+    return _boundary(spectrum, number("samples", samples, dtype), *_levels(noise_std, weight_decay, dtype))
+
+
+def _levels(noise_std: Any, weight_decay: Any, dtype: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """σ and λ, checked."""
+    return number("noise_std", noise_std, dtype), number("weight_decay", weight_decay, dtype)
+
+
+@jax.jit
+def _decrease(eigenvalue: Array, proportion: Array, noise_std: Array, weight_decay: Array) -> Array:
+    """ρ(e − λ/ρ)₊²/(e + σ²), zero for e = 0."""
+    shrunk = jnp.maximum(eigenvalue - weight_decay / proportion, 0)
+    safe = jnp.where(eigenvalue > 0, eigenvalue, 1)
+    return jnp.where(eigenvalue > 0, proportion * shrunk**2 / (safe + noise_std**2), 0)
+
+
+@jax.jit
+def _best_allocation(spectrum: Spectrum, width: Any, noise_std: Array, weight_decay: Array) -> Allocation:
+    """The `width` largest decreases, as far as they are positive."""
+    decreases = _decrease(spectrum.eigenvalues, spectrum.proportions[:, None], noise_std, weight_decay)
+    flat = decreases.reshape(-1)
+    order = jnp.argsort(-flat, stable=True)
+    chosen = jnp.zeros_like(flat, dtype=bool).at[order].set(jnp.arange(flat.size) < width)
+    kept = (chosen & (flat > 0)).reshape(decreases.shape)
+    objective = _total_variance(spectrum) - jnp.sum(jnp.where(kept, decreases, 0))
+    return Allocation(ranks=jnp.sum(kept, axis=1), objective=objective)
+
+
+def _competitors(
+    spectrum: Spectrum, samples: Array, noise_std: Array, weight_decay: Array
+) -> tuple[Float[Array, " m"], Float[Array, ""], Float[Array, " m"]]:
+    """Decrease C(p) of the blocks at p = 0, 1, …, that of one memorized sample, and the widths."""
+    decreases = _decrease(spectrum.eigenvalues, spectrum.proportions[:, None], noise_std, weight_decay)
+    block_gain = jnp.pad(jnp.cumsum(-jnp.sort(-decreases.reshape(-1))), (1, 0))
+    sample_gain = _decrease(_total_variance(spectrum), 1 / samples, noise_std, weight_decay)
+    return block_gain, sample_gain, jnp.arange(block_gain.size, dtype=block_gain.dtype)
+
+
+@jax.jit
+def _condition(spectrum: Spectrum, samples: Array, width: Array, noise_std: Array, weight_decay: Array) -> Array:
+    """min(p, n) δ − C(p)."""
+    block_gain, sample_gain, widths = _competitors(spectrum, samples, noise_std, weight_decay)
+    return jnp.minimum(width, samples) * sample_gain - jnp.interp(width, widths, block_gain)
+
+
+@jax.jit
+def _boundary(spectrum: Spectrum, samples: Array, noise_std: Array, weight_decay: Array) -> Array:
+    """Root of pδ = C(p), between two widths or past the last one."""
+    block_gain, sample_gain, widths = _competitors(spectrum, samples, noise_std, weight_decay)
     lead = block_gain - widths * sample_gain
     ahead = jnp.sum((lead >= 0) & (widths > 0))  # concave from zero: ahead on the first widths, behind ever after
     last = lead.size - 1
@@ -183,33 +226,12 @@ def memorizing_boundary(spectrum: Spectrum, samples: Any, *, noise_std: Any, wei
     inside = widths[ahead] + here / jnp.where(here > there, here - there, 1)
     beyond = block_gain[last] / jnp.where(sample_gain > 0, sample_gain, 1)
     crossing = jnp.where(ahead == last, beyond, inside)
-    return jnp.where((sample_gain > 0) & (crossing <= count), crossing, jnp.inf)
-
-
-def _decreases(spectrum: Spectrum, noise_std: Any, weight_decay: Any) -> Float[Array, "K r"]:
-    """`objective_decrease` of every direction of every block."""
-    proportions = spectrum.proportions[:, None]
-    return objective_decrease(spectrum.eigenvalues, proportions, noise_std=noise_std, weight_decay=weight_decay)
+    return jnp.where((sample_gain > 0) & (crossing <= samples), crossing, jnp.inf)
 
 
 def _total_variance(spectrum: Spectrum) -> Float[Array, ""]:
     """T = Σ_k ρ_k tr S_k, the mean of ‖x‖²."""
     return spectrum.proportions @ jnp.sum(spectrum.eigenvalues, axis=1)
-
-
-def _competitors(
-    spectrum: Spectrum, samples: Any, noise_std: Any, weight_decay: Any
-) -> tuple[Float[Array, " m"], Float[Array, ""], Float[Array, ""], Float[Array, " m"]]:
-    """Decrease C(p) of the blocks at p = 0, 1, …, that of one memorized sample, n, and the widths."""
-    decreases = _decreases(spectrum, noise_std, weight_decay)
-    ordered = -jnp.sort(-decreases.reshape(-1))
-    block_gain = jnp.pad(jnp.cumsum(ordered), (1, 0))
-    checks.positive("samples", samples)
-    count = number("samples", samples, block_gain.dtype)
-    sample_gain = objective_decrease(
-        _total_variance(spectrum), 1 / count, noise_std=noise_std, weight_decay=weight_decay
-    )
-    return block_gain, sample_gain, count, jnp.arange(block_gain.size, dtype=block_gain.dtype)
 
 
 def _floating(value: Any) -> Any:

@@ -52,12 +52,12 @@ def sample_spectrum(x: Any, labels: Any, blocks: int | None = None) -> Spectrum:
     count, dimension = x.shape
     values = cluster_labels(labels, count, count if blocks is None else blocks)
     blocks = int(values.max()) + 1 if blocks is None else blocks
-    clusters = [x[np.flatnonzero(values == k)] for k in range(blocks)]
-    sizes = [len(cluster) for cluster in clusters]
+    members = [np.flatnonzero(values == k) for k in range(blocks)]
+    sizes = [len(rows) for rows in members]
     if 0 in sizes:
         raise ValueError(f"labels must give every cluster a sample; got none for cluster {sizes.index(0)}")
     kept = min(max(sizes), dimension)
-    return _cluster_spectrum(clusters, kept)
+    return _cluster_spectrum(x, members, kept)
 
 
 def mixture_spectrum(mixture: Any) -> Spectrum:
@@ -93,10 +93,11 @@ def mixture_arrays(mixture: Any) -> tuple[Float[Array, " K"], Float[Array, "K d"
 
 
 @partial(jax.jit, static_argnames="kept")
-def _cluster_spectrum(clusters: list[Float[Array, "_ d"]], kept: int) -> Spectrum:
-    """Spectrum of clusters given one by one, with `kept` directions each."""
+def _cluster_spectrum(x: Float[Array, "n d"], members: list[Any], kept: int) -> Spectrum:
+    """Spectrum of clusters given by the rows they hold, with `kept` directions each."""
+    clusters = [x[rows] for rows in members]
     pairs = [_principal_directions(cluster, kept) for cluster in clusters]
-    counts = jnp.asarray([len(cluster) for cluster in clusters], clusters[0].dtype)
+    counts = jnp.asarray([len(rows) for rows in members], x.dtype)
     means = jnp.stack([cluster.mean(axis=0) for cluster in clusters])
     return Spectrum(
         eigenvalues=jnp.stack([squares for squares, _ in pairs]) / counts[:, None],
