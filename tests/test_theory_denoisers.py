@@ -227,3 +227,12 @@ def test_rows_behind_the_live_samples_count_for_nothing(samples, inputs):
 def test_more_live_samples_than_rows_are_refused(samples, refused):
     with refused("samples"):
         theory.empirical_denoiser(samples, 0.7, samples=16)
+
+
+def test_orthogonal_factors_need_no_decomposition(key):
+    mixture = data.simplex_mixture(
+        jax.random.fold_in(key, 1), dimension=6, components=3, radius=2.0, rank=2, spread=0.4
+    )
+    y = jax.random.normal(jax.random.fold_in(key, 2), (5, 6))
+    expected = theory.mixture_denoiser(mixture, 0.3)(y)
+    np.testing.assert_allclose(theory.mixture_denoiser(mixture, 0.3, orthogonal=True)(y), expected, rtol=1e-11)

@@ -100,7 +100,7 @@ def _streamed_mean(
     return numerator / denominator[:, None]
 
 
-def mixture_denoiser(mixture: Any, noise_std: Any) -> Denoiser:
+def mixture_denoiser(mixture: Any, noise_std: Any, *, orthogonal: bool = False) -> Denoiser:
     """Optimal denoiser of the mixture (4), its posterior mean.
 
         f_gt(y) = Σ_k r_k(y) [μ_k + Σ_k(Σ_k + σ²I)⁻¹(y − μ_k)],  r_k ∝ ρ_k N(y; μ_k, Σ_k + σ²I)
@@ -111,6 +111,8 @@ def mixture_denoiser(mixture: Any, noise_std: Any) -> Denoiser:
     Args:
         mixture: a record with proportions (K,), means (K, d) and factors (K, d, r).
         noise_std: σ > 0.
+        orthogonal: the columns of every F_k are known to be orthogonal (as those of `simplex_mixture` and of principal
+            components are), which saves their decomposition; it is not checked.
 
     Returns:
         A function from y of shape (..., d) to f_gt(y) of the same shape; y has the dtype of the means.
@@ -118,7 +120,7 @@ def mixture_denoiser(mixture: Any, noise_std: Any) -> Denoiser:
     Raises:
         ValueError: a malformed mixture or σ ≤ 0; from the function, y of another dimension.
     """
-    components, variance = _components(mixture, noise_std)
+    components, variance = _components(mixture, noise_std, orthogonal)
 
     def denoise(y):
         _last_axis(y, components.means.shape[1])
@@ -160,12 +162,17 @@ class _Components:
     variances: Float[Array, "K r"]
 
 
-def _components(mixture: Any, noise_std: Any) -> tuple[_Components, Float[Array, ""]]:
+def _components(mixture: Any, noise_std: Any, orthogonal: bool = False) -> tuple[_Components, Float[Array, ""]]:
     """Components of a checked mixture, and σ² > 0."""
     proportions, means, factors = mixture_arrays(mixture)
     checks.positive("noise_std", noise_std)
-    directions, singular, _ = jnp.linalg.svd(factors, full_matrices=False)
-    components = _Components(jnp.log(proportions), means, directions, singular**2)
+    if orthogonal:
+        variances = jnp.sum(factors**2, axis=1)
+        directions = factors / jnp.sqrt(jnp.where(variances > 0, variances, 1))[:, None, :]
+    else:
+        directions, singular, _ = jnp.linalg.svd(factors, full_matrices=False)
+        variances = singular**2
+    components = _Components(jnp.log(proportions), means, directions, variances)
     return components, number("noise_std", noise_std, means.dtype) ** 2
 
 
