@@ -82,7 +82,9 @@ def run(
     """`function(point, shared)` for every member.
 
     Args:
-        function: one member's point and the shared arrays -> a pytree of arrays.
+        function: one member's point and the shared arrays -> a pytree of arrays. On several CPU devices it should not
+            decompose stacks of matrices (svd, eigh, qr): XLA's CPU runtime can then wait for itself forever. Decompose
+            beforehand, or pass one device.
         points: pytree of arrays with one leading axis of M members (typed keys allowed).
         shared: pytree of arrays that every member reads (a pool of samples), held once a device.
         chunk: members per program call; by default a tenth of them, for progress and resume.

@@ -6,6 +6,7 @@ first n), fresh samples, and the truth, from which f_gt is computed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -82,6 +83,10 @@ def source(config: Any) -> Source:
     raise ValueError(f"--data must be one of {known}; got {config.data!r}")
 
 
+# both kinds of mixture here have factors with orthogonal columns, so that no member of an ensemble decomposes them
+_mixture_denoiser = partial(theory.mixture_denoiser, orthogonal=True)
+
+
 def _pad_components(record: Any, components: int) -> Any:
     """A mixture or spectrum with components of proportion 0 behind, so that those of different K stack."""
 
@@ -112,7 +117,7 @@ def _simplex(config: Any) -> Source:
             spectrum=_pad_components(theory.mixture_spectrum(mixture), most),
         )
 
-    return Source(draw, theory.mixture_denoiser, "posterior mean of the mixture", is_mixture=True)
+    return Source(draw, _mixture_denoiser, "posterior mean of the mixture", is_mixture=True)
 
 
 def _manifold(config: Any, family: Any) -> Source:
@@ -153,7 +158,7 @@ def _images(config: Any) -> Source:
         )
 
     words = f"posterior mean of Gaussians of rank {truth.rank} fitted to all images, {truth.components} classes"
-    return Source(draw, theory.mixture_denoiser, words, is_mixture=False, most_samples=len(x) - held_out)
+    return Source(draw, _mixture_denoiser, words, is_mixture=False, most_samples=len(x) - held_out)
 
 
 def fit_mixture(x: np.ndarray, labels: np.ndarray, rank: int) -> data.GaussianMixture:
