@@ -86,12 +86,19 @@ def test_thresholds_are_where_the_force_is_the_decay():
         steepest = theory.growth_threshold(radius, SIGMA)
         t = fminbound(threshold, -1, 1, xtol=1e-9)
         np.testing.assert_allclose(steepest, -threshold(t), rtol=1e-12)
-        assert level < steepest < 1.2 * level
+        assert level < steepest
         cosines = jnp.linspace(-1, 0.4, 29)
         forces = jax.vmap(lambda c, r=radius, s=steepest: theory.growth_force(c, r, noise_std=SIGMA, weight_decay=s))(
             cosines
         )
         assert jnp.max(forces) <= steepest * (1 + 1e-12)
+
+
+def test_leaning_raises_the_threshold_by_an_eighth_of_the_noise_share():
+    """Steepest over orthogonal threshold is 1 + σ²/(8R²) to leading order."""
+    for radius in (200.0, 1000.0):
+        excess = theory.growth_threshold(radius, 1.0) / theory.orthogonal_growth_threshold(radius, 1.0) - 1
+        np.testing.assert_allclose(excess * 8 * radius**2, 1, rtol=2 / radius)
 
 
 def test_threshold_is_differentiable():

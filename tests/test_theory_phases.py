@@ -149,6 +149,16 @@ def test_simplex_gates_are_those_of_the_samples():
     np.testing.assert_allclose(theory.simplex_gate_error(5, 2.0, SIGMA), norm.cdf(-margin), rtol=1e-12)
 
 
+def test_isolation_counts_the_foreign_neurons_that_fire(key):
+    """1 − the mean number of neurons of other samples that fire on a noisy sample, [X2]; zero for three at ½."""
+    x = jax.random.normal(key, (6, 4))
+    firing = np.array(theory.gate_error(x, noise_std=SIGMA).firing)
+    np.fill_diagonal(firing, 0)
+    condition = theory.isolation_condition(6, firing.sum() / 30)
+    np.testing.assert_allclose(condition, 1 - firing.sum(axis=1).mean(), rtol=1e-12, atol=1e-12)
+    assert theory.isolation_condition(3, 0.5) == 0
+
+
 def test_phase_refusals(refused, spectrum):
     with refused("samples"):
         theory.simplex_gate_margin(1, 1.0, 0.1)
@@ -164,6 +174,10 @@ def test_phase_refusals(refused, spectrum):
         theory.objective_decrease(1.0, 0.5, noise_std=0.1, weight_decay=-1.0)
     with refused("noise_std"):
         theory.best_allocation(spectrum, 3, noise_std=-1.0, weight_decay=0.0)
+    with refused("firing"):
+        theory.isolation_condition(3, -0.1)
+    with refused("width"):
+        theory.best_allocation(spectrum, -1, noise_std=0.1, weight_decay=0.0)
     with refused("samples"):
         theory.memorizing_boundary(spectrum, 0, noise_std=0.1, weight_decay=0.0)
     with refused("labels"):
