@@ -182,7 +182,7 @@ def _net(point: dict[str, Any], _: None, *, config: Config, star: float) -> dict
     largest = 1 + jnp.argmax(sizes[1:])
     return {
         "size": size,
-        "grew": (size > config.extra * config.start**2) * 1.0,
+        "grew": jnp.where(size > config.extra * config.start**2, 1.0, 0.0),
         "cosine": weights.encoder[0, largest] / jnp.linalg.norm(weights.encoder[:, largest]),
         "gradient": steepness,
     }
