@@ -69,10 +69,9 @@ def fine_values(name: str, values: np.ndarray, count: int = 49) -> np.ndarray:
     return np.geomspace(values[0], values[-1], count)
 
 
-def coordinates(config: Any, points: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every axis at every point: what the grid moves, and the configuration's value elsewhere."""
+def coordinates(config: Any, points: Mapping[str, np.ndarray], dimension: int | None) -> dict[str, np.ndarray]:
+    """Every axis at every point: what the grid moves, and elsewhere the configuration's value (or the data's own d)."""
     size = len(next(iter(points.values())))
-    return {
-        name: np.asarray(points[name] if name in points else np.full(size, getattr(config, axis.field)))
-        for name, axis in AXES.items()
-    }
+    fixed = {name: getattr(config, axis.field) for name, axis in AXES.items()}
+    fixed["d"] = dimension or fixed["d"]
+    return {name: np.asarray(points[name] if name in points else np.full(size, fixed[name])) for name in AXES}

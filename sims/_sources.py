@@ -57,6 +57,7 @@ class Source:
         truth_denoiser: (truth, noise_std) -> f_gt.
         truth_is: what f_gt stands for, in words.
         is_mixture: whether dimension, components and separation may be swept.
+        dimension: d of the data, where it is given and not chosen.
         most_samples: size of the largest training pool; None for no limit.
     """
 
@@ -64,6 +65,7 @@ class Source:
     truth_denoiser: Callable[[Any, Any], Callable[[Array], Array]]
     truth_is: str
     is_mixture: bool
+    dimension: int | None = None
     most_samples: int | None = None
 
 
@@ -141,9 +143,9 @@ def _images(config: Any) -> Source:
     images = data.load_images(config.data, size=size, center=config.center)
     x = np.asarray(images.x, float)
     labels = np.zeros(len(x), int) if images.labels is None else np.unique(images.labels, return_inverse=True)[1]
-    if np.bincount(labels).min() < 2 * config.rank:
+    if np.bincount(labels).min() < 2 * config.image_rank:
         labels = np.zeros(len(x), int)  # classes too small to fit: one cluster
-    truth = fit_mixture(x, labels, min(config.rank, x.shape[1], len(x) - 1))
+    truth = fit_mixture(x, labels, min(config.image_rank, x.shape[1], len(x) - 1))
     spectrum = theory.mixture_spectrum(truth)
     held_out = max(2, min(len(x) // 5, 500))
 
@@ -158,7 +160,9 @@ def _images(config: Any) -> Source:
         )
 
     words = f"posterior mean of Gaussians of rank {truth.rank} fitted to all images, {truth.components} classes"
-    return Source(draw, _mixture_denoiser, words, is_mixture=False, most_samples=len(x) - held_out)
+    return Source(
+        draw, _mixture_denoiser, words, is_mixture=False, dimension=x.shape[1], most_samples=len(x) - held_out
+    )
 
 
 def fit_mixture(x: np.ndarray, labels: np.ndarray, rank: int) -> data.GaussianMixture:

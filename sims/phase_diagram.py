@@ -79,7 +79,9 @@ class Config:
     spread: float = 1.0
     """Standard deviation of a component in each of its directions."""
     rank: int = 3
-    """Directions of a component (for images: of the Gaussians fitted to a class)."""
+    """Directions of a component of the simplex mixture."""
+    image_rank: int = 24
+    """Directions of the Gaussians fitted to the classes of images, which stand in for the truth."""
     size: int | None = None
     """Side of images in pixels; default: mnist and fashion 14, faces 16, digits 8, others as they are."""
     center: bool = True
@@ -124,7 +126,16 @@ def resolve(config: Config) -> Config:
     names = [name for name in (config.x, config.y, config.z) if name]
     if len(set(names)) != len(names):
         raise ValueError(f"--x, --y and --z must be different axes; got {', '.join(names)}")
-    for option, least in (("seeds", 2), ("steps", 1), ("batch_size", 1), ("evaluation", 2), ("n", 2), ("p", 1)):
+    for option, least in (
+        ("seeds", 2),
+        ("steps", 1),
+        ("batch_size", 1),
+        ("evaluation", 2),
+        ("n", 2),
+        ("p", 1),
+        ("rank", 1),
+        ("image_rank", 1),
+    ):
         if getattr(config, option) < least:
             raise ValueError(f"--{option.replace('_', '-')} must be at least {least}; got {getattr(config, option)}")
     if config.noise_std <= 0:
@@ -156,8 +167,8 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
     """All cells and seeds, one compiled program for every dimension and bucket of widths."""
     grid = Grid(**config.axes, seed=range(config.seeds))
     points = grid.points()
-    at = coordinates(config, points)
     source = _sources.source(config)
+    at = coordinates(config, points, source.dimension)
     width = ensemble.buckets(at["p"], ratio=3.0)
     rows = int((at["n"] + at["copies"] - 1).max())
     settings = Settings(
@@ -232,7 +243,8 @@ def theory_lines(config: Config, source: _sources.Source) -> xr.Dataset:
     """Theory's conditions over a fine mesh of the axes: positive where memorizing is allowed, zero on the line."""
     fine = {f"fine_{name}": fine_values(name, values) for name, values in config.axes.items()}
     grid = Grid(**fine)
-    at = coordinates(config, {name.removeprefix("fine_"): values for name, values in grid.points().items()})
+    points = {name.removeprefix("fine_"): values for name, values in grid.points().items()}
+    at = coordinates(config, points, source.dimension)
     place = np.stack([at[name] for name in ("d", "K", "separation", "sigma")], axis=1)
     distinct, inverse = np.unique(place, axis=0, return_inverse=True)
     conditions = {name: np.full(grid.size, np.nan) for name in LINES}
