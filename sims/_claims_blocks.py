@@ -1,0 +1,228 @@
+"""Claims on blocks: (7)-(8), Cor. 3.3 and 3.4, [X3], [X4], and what they leave unsaid (errata 1, 2, 4)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dae_theory import data, risk, theory
+from dae_theory.model import Weights, denoise, jacobian, represent
+from dae_theory.randomness import derive
+from dae_theory.representation import spikiness
+from sims._claims import (
+    ACCURACY,
+    DIMENSION,
+    Claim,
+    Problem,
+    bounded,
+    derivative,
+    exact,
+    sampled,
+    slope,
+    stack,
+    unstack,
+    vertex,
+)
+
+CLUSTERS, RANK, SIZE, DECAY = 3, 2, 20, 1e-3
+RANKS = (RANK,) * CLUSTERS
+
+
+def claims(config: Any, root: jax.Array) -> list[Claim]:
+    """All rows of this file."""
+    key = derive(root, "blocks")
+    return [*_finite(key), *_pointing(key), *_population(key, config.draws), *_hybrid(key)]
+
+
+def _clusters(key: Any, radius: float, spread: float, noise_std: float) -> tuple[Problem, Any, Weights]:
+    """Samples of a mixture, their labels, and (7)-(8)."""
+    mixture = data.simplex_mixture(
+        key, dimension=DIMENSION, components=CLUSTERS, radius=radius, rank=RANK, spread=spread
+    )
+    drawn = mixture.sample_balanced(derive(key, "samples"), SIZE)
+    problem = Problem(np.asarray(drawn.x), noise_std, DECAY)
+    return problem, drawn.labels, theory.block_weights(problem.x, drawn.labels, RANKS, **problem.numbers)
+
+
+def _finite(key: Any) -> list[Claim]:
+    """(7)-(8): stationary and of non-negative curvature where the gates are sure, and not where they are not."""
+    near, _, near_weights = _clusters(key, 3.0, 0.1, 0.1)
+    loose, labels, loose_weights = _clusters(key, 3.0, 0.3, 0.1)
+    margin = theory.margins(loose_weights, loose.x, labels, theory.block_of_neuron(RANKS), noise_std=0.1)
+    far, labels, weights = _clusters(key, 6.0, 0.3, 0.1)
+    noisy, _, noisy_weights = _clusters(key, 6.0, 0.3, 0.2)
+
+    curvatures = np.linalg.eigvalsh(_hessian(far, stack(weights)))
+    rounding = ACCURACY * curvatures.size * np.max(np.abs(curvatures))
+    flat = np.abs(curvatures) <= rounding
+    quarter = jnp.asarray(jax.random.orthogonal(derive(key, "turn"), RANK))
+    turned = jax.tree.map(lambda part: part.at[:, :RANK].set(part[:, :RANK] @ quarter), weights)
+
+    gains = np.asarray(theory.block_gains(far.x, labels, RANKS, **far.numbers))
+    mean = far.x[np.asarray(labels) == 0].mean(axis=0)
+    singular = np.linalg.svd(np.asarray(jacobian(weights, jnp.asarray(mean))), compute_uv=False)
+    spectrum = theory.sample_spectrum(far.x, labels)
+    second = np.asarray(spectrum.directions[0, :, RANK - 1])
+
+    def at_gain(gain: float) -> float:
+        """L with the second direction of block 0 at the given gain, the rest of the block as it is."""
+        values = stack(weights)
+        stretch = np.sqrt(gain / gains[0, RANK - 1]) - 1
+        values[:, :, :RANK] += stretch * second[None, :, None] * (second @ values[:, :, :RANK])[:, None, :]
+        return far.loss(unstack(values))
+
+    start = 2 * (DECAY - float(spectrum.eigenvalues[0, RANK - 1] * spectrum.proportions[0]))
+    size = float(np.mean(np.sum(far.x**2, axis=1)))
+    return [
+        exact("(7)-(8)", "stationary: gradient norm, radius 3, spread 0.1, σ = 0.1", 0, near.steepness(near_weights)),
+        exact("(7)-(8)", "stationary: gradient norm, radius 6, spread 0.3, σ = 0.1", 0, far.steepness(weights)),
+        bounded("(7)-(8)", "gradient norm, radius 6, spread 0.3, σ = 0.2", noisy.steepness(noisy_weights), "≤", 1e-8),
+        bounded("§2", f"not stationary, radius 3, spread 0.3, σ = 0.1, margin {float(margin.worst):.1f}: gradient norm",
+                loose.steepness(loose_weights), "≥", ACCURACY),
+        bounded("§2", "O_k is not free: gradient norm with one block turned at random", far.steepness(turned), "≥",
+                ACCURACY),
+        bounded("Thm 3.1", "a local minimum: least curvature of all, up to rounding", curvatures[0], "≥", 0,
+                tolerance=rounding),
+        exact("§5", "flat directions: Σ_k p_k(p_k − 1)/2", CLUSTERS * RANK * (RANK - 1) / 2, flat.sum()),
+        exact("(8)", "gain of a direction, (Λ_j − nλ)/(Λ_j + n_kσ²), where the exact objective is least",
+              gains[0, RANK - 1], vertex(at_gain, 0.3), size=size),
+        exact("(8)", "a direction starts to be kept at Λ_j = nλ: slope of L in its gain at zero, 2(λ − Λ_j/n)", start,
+              slope(at_gain, 0.3), size=size),
+        exact("§3", "objective of (7)-(8) in closed form", theory.block_objective(far.x, labels, RANKS, **far.numbers),
+              far.loss(weights)),
+        exact("§6", "J on cluster k: rank p_k, singular values a_j", np.pad(gains[0, :RANK], (0, DIMENSION - RANK)),
+              singular),
+    ]  # fmt: skip
+
+
+def _hessian(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """Second derivatives of (6), by differences of the exact gradient that are exact while the gates are sure."""
+    rows = []
+    for index in np.ndindex(values.shape):
+        direction = np.zeros_like(values)
+        direction[index] = 1.0
+        rows.append(derivative(lambda t, d=direction: problem.gradient(unstack(values + t * d)), 0.01).ravel())
+    hessian = np.stack(rows)
+    return (hessian + hessian.T) / 2
+
+
+def _pointing(key: Any) -> list[Claim]:
+    """Erratum 4, second half: a direction of spread that points at another mean, at the same α and β."""
+    means = np.zeros((2, DIMENSION))
+    means[0, 0], means[1, :2] = 4.0, (-2.0, 4.0)
+    draws = np.asarray(jax.random.normal(derive(key, "pointing"), (2, SIZE)))
+    draws = (draws - draws.mean(axis=1, keepdims=True)) / draws.std(axis=1, keepdims=True)
+    steepness, separability = [], []
+    for axis in (2, 1):  # orthogonal to both means; along what the second mean has orthogonal to the first
+        x = np.repeat(means, SIZE, axis=0)
+        x[:SIZE, axis] += 0.8 * draws[0]
+        x[SIZE:, 3] += 0.8 * draws[1]
+        labels = np.repeat([0, 1], SIZE)
+        problem = Problem(x, 0.1, DECAY)
+        steepness.append(problem.steepness(theory.block_weights(x, labels, (RANK, RANK), **problem.numbers)))
+        separability.append(data.separability(x, labels))
+    return [
+        exact("§4.4", "same α and β for directions of spread away from the other mean and towards it",
+              [separability[0].alpha, separability[0].beta], [separability[1].alpha, separability[1].beta]),
+        exact("§4.4", "directions of spread away from the other mean: gradient norm at (7)-(8)", 0, steepness[0]),
+        bounded("§4.4", "erratum 4: towards it the formula is not near a minimum: gradient norm; printed: vanishes",
+                steepness[1], "≥", ACCURACY, tolerance=ACCURACY, printed=0.0),
+    ]  # fmt: skip
+
+
+def _population(key: Any, draws: int) -> list[Claim]:
+    """Cor. 3.3 on a mixture whose gates are sure, against the exact risk over samples and noise."""
+    noise_std, decay = 0.2, 0.005
+    mixture = data.simplex_mixture(
+        key, dimension=DIMENSION, components=CLUSTERS, radius=8.0, rank=1, spread=0.3, clean=True
+    )
+    numbers = {"noise_std": noise_std, "weight_decay": decay}
+    weights = theory.population_weights(mixture, RANKS, **numbers, rotation_steps=0)
+
+    def objective(weights: Weights) -> float:
+        loss = risk.mixture_loss(weights, mixture, noise_std=noise_std)
+        return float(loss) + decay * float(np.sum(stack(weights) ** 2))
+
+    values = stack(weights)
+    directions = np.asarray(jax.random.normal(derive(key, "directions"), (20, *values.shape)))
+    slopes = [derivative(lambda t, d=d: objective(unstack(values + t * d)), 0.01) for d in directions]
+    second = np.asarray(mixture.factors[0, :, 0]) / 0.3
+    gain, printed = (
+        second @ np.asarray(of(mixture, RANKS, **numbers)[0]) @ second
+        for of in (theory.population_filter, theory.printed_population_filter)
+    )
+
+    def at_gain(square: float) -> float:
+        """Objective with the direction of spread of component 0 at another gain."""
+        stretch = np.sqrt(square / gain) - 1
+        moved = values.copy()
+        moved[:, :, :RANK] += stretch * second[None, :, None] * (second @ values[:, :, :RANK])[:, None, :]
+        return objective(unstack(moved))
+
+    free = theory.population_weights(mixture, RANKS, noise_std=noise_std, weight_decay=0.0, rotation_steps=0)
+    loss = theory.population_loss(mixture, RANKS, noise_std=noise_std)
+    wrong = float(theory.printed_population_loss(mixture, RANKS, noise_std=noise_std))
+    x = mixture.sample(derive(key, "test"), draws).x
+    y = x + noise_std * jax.random.normal(derive(key, "test noise"), x.shape)
+    errors = np.sum((np.asarray(denoise(free, y)) - np.asarray(x)) ** 2, axis=1)
+    hidden = represent(weights, mixture.means[0])
+    size = float(np.sum(np.asarray(mixture.means[0]) ** 2))
+    return [
+        exact("Cor. 3.3", "stationary under the population: slope along random directions, worst of 20", 0, slopes,
+              size=size),
+        exact("§4.1", "erratum 1, (S_k + σ²I)⁻¹ not (S_k + σI)⁻¹: gain of the direction of spread, e = 0.09, σ = 0.2",
+              gain, vertex(at_gain, 0.3), size=size, printed=float(printed)),
+        exact("§4.2", "erratum 2, [X4] not the bias alone: test loss at λ = 0, exact", loss,
+              risk.mixture_loss(free, mixture, noise_std=noise_std), size=size, printed=wrong),
+        sampled("§4.2", "erratum 2, [X4] not the bias alone: test loss at λ = 0, Monte Carlo", loss, errors,
+                printed=wrong),
+        exact("[X4]", "test loss at any gains, λ > 0", theory.population_loss(mixture, RANKS, **numbers),
+              risk.mixture_loss(weights, mixture, noise_std=noise_std), size=size),
+        exact("Cor. 3.3", "balanced: participation ratio of h(μ_k) is p_k, for O_k a reflection", RANK,
+              spikiness(hidden).participation_ratio),
+        exact("Cor. 3.3", "silent elsewhere: h(μ_k) on foreign neurons", 0, hidden[RANK:]),
+        _concentration(key, mixture),
+    ]  # fmt: skip
+
+
+def _concentration(key: Any, mixture: Any) -> Claim:
+    """X_kᵀX_k/n_k → S_k: n_k E‖X_kᵀX_k/n_k − S_k‖² = (tr S)² + 2tr Σ² + 4μᵀΣμ − ‖S‖² for Gaussian samples."""
+    size, repeats = 100, 200
+    x = np.asarray(mixture.sample_component(derive(key, "component"), 0, size * repeats).x)
+    x = x.reshape(repeats, size, DIMENSION)
+    moment, covariance = (np.asarray(part)[0] for part in (mixture.second_moments(), mixture.covariances()))
+    mean = np.asarray(mixture.means[0])
+    variance = np.trace(moment) ** 2 + 2 * np.sum(covariance**2) + 4 * mean @ covariance @ mean - np.sum(moment**2)
+    squares = size * np.sum((x.swapaxes(1, 2) @ x / size - moment) ** 2, axis=(1, 2))
+    return sampled("Cor. 3.3", "S_k from n_k samples: n_k E‖X_kᵀX_k/n_k − S_k‖²", variance, squares)
+
+
+def _hybrid(key: Any) -> list[Claim]:
+    """Cor. 3.4, [X3]: copies of a sample beside two clusters."""
+    copies, size = 10, 25
+    mixture = data.simplex_mixture(
+        key, dimension=DIMENSION, components=CLUSTERS, radius=6.0, rank=RANK, spread=0.3, clean=True
+    )
+    labels = np.repeat([0, 1, 2], [copies, size, size])
+    spread = np.asarray(mixture.sample_balanced(derive(key, "hybrid"), size).x).reshape(size, CLUSTERS, DIMENSION)
+    x = np.concatenate([np.tile(np.asarray(mixture.means[0]), (copies, 1)), spread[:, 1], spread[:, 2]])
+    problem = Problem(x, 0.1, 0.01)
+    weights = theory.block_weights(x, labels, (1, RANK, RANK), **problem.numbers)
+    squares = float(np.sum(x[0] ** 2))
+
+    def at_length(square: float) -> float:
+        values = stack(weights)
+        values[:, :, 0] = np.sqrt(square / squares) * x[0]
+        return problem.loss(unstack(values))
+
+    predicted = theory.duplicate_norm_squared(x[0], copies=copies, samples=len(x), **problem.numbers)
+    threshold = theory.survival_copies(x[0], samples=len(x), weight_decay=problem.weight_decay)
+    # at m copies L has the slope 2(λ − m‖x‖²/n) in the neuron's squared length at zero: the m where that vanishes
+    crossing = copies + slope(at_length, 0.3) * len(x) / (2 * squares)
+    return [
+        exact("Cor. 3.4", "copies beside clusters: gradient norm", 0, problem.steepness(weights)),
+        exact("[X3]", "‖w‖² = (m‖x‖² − nλ)/(m(‖x‖² + σ²)) where the exact objective is least", predicted,
+              vertex(at_length, 0.3), size=squares),
+        exact("[X3]", "a copied sample survives from m* = nλ/‖x‖² copies on", threshold, crossing, size=len(x)),
+    ]  # fmt: skip
