@@ -110,7 +110,8 @@ def main(
         sys.exit(f"{name}: {error}")
     record = records.Record(launch.out, name, as_plain(config))
     first = jax.process_index() == 0
-    if record.finished and not launch.again:
+    found = record.finished and not launch.again
+    if found:
         made = record.manifest()
         print(f"{name}: found {record.folder} (written {made['written']}, commit {made['commit']}); --again recomputes")
     else:
@@ -118,7 +119,7 @@ def main(
     if first:
         print(report(record.read()))
         print(f"record  {record.folder}")
-        if launch.figure:
+        if launch.figure and not (found and (record.folder / "figure.png").is_file()):
             _draw(name, record.folder)
     return record
 
