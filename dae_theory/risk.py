@@ -1,0 +1,295 @@
+"""The objective (6) with its noise integral in closed form, and sampled estimates of what does not close.
+
+    L(W₂, W₁) = (1/n) Σ_i E_ε ‖f(x_i + σε) − x_i‖² + λ(‖W₁‖²_F + ‖W₂‖²_F)
+
+With y Gaussian, z = W₁ᵀy is Gaussian and h = (z)₊ has the moments of `gaussian`. For any target t jointly Gaussian with
+y, with mean τ and cov(t, y) = B, Stein's lemma gives E t h_j = τ E h_j + B w1_j P(z_j > 0), hence
+
+    E ‖f(y) − t‖² = ⟨W₂ᵀW₂, E hhᵀ⟩ − 2 Σ_j w2_jᵀ(τ E h_j + B w1_j P(z_j > 0)) + E ‖t‖².
+
+The data enter through W₁ᵀE y and W₂ᵀτ alone, so the pairs of neurons cost O(n p²) whatever d is. Targets used here: the
+clean sample (training loss, and the test loss under a mixture component) and an affine function of y.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Key
+
+from dae_theory import checks, gaussian
+from dae_theory.contraction import contraction
+from dae_theory.model import Weights, denoise
+from dae_theory.randomness import derive
+
+# Bytes that a sweep over the pairs may hold at once, unless the caller says otherwise.
+MEMORY = 2**28
+
+_full_precision = jax.default_matmul_precision("highest")
+
+
+@struct.dataclass
+class Sampled:
+    """A Monte Carlo estimate: its mean and the standard error of that mean."""
+
+    mean: Float[Array, "*members"]
+    sem: Float[Array, "*members"]
+
+
+def arguments(weights: Weights, x: Any, noise_std: Any, weight_decay: Any = 0.0) -> tuple[Weights, Array, Array, Array]:
+    """Weights, samples, σ and λ as arrays of one floating dtype, the wider one of weights and samples.
+
+    Raises:
+        ValueError: wrong shapes, NaN or infinity, negative σ or λ.
+    """
+    x = checks.samples("x", x)
+    encoder, decoder = checks.array("encoder", weights.encoder, 2), checks.array("decoder", weights.decoder, 2)
+    checks.shape("decoder", decoder, encoder.shape)
+    if encoder.shape[0] != x.shape[1]:
+        raise ValueError(f"x must have {encoder.shape[0]} columns, as the weights have rows; got shape {x.shape}")
+    dtype = np.promote_types(np.promote_types(encoder.dtype, decoder.dtype), x.dtype)
+    noise_std, weight_decay = (
+        _scalar(name, value, dtype) for name, value in (("noise_std", noise_std), ("weight_decay", weight_decay))
+    )
+    return Weights(decoder.astype(dtype), encoder.astype(dtype)), x.astype(dtype), noise_std, weight_decay
+
+
+def expected_loss(
+    weights: Weights,
+    x: ArrayLike,
+    *,
+    noise_std: ArrayLike,
+    weight_decay: ArrayLike,
+    samples: ArrayLike | None = None,
+    memory: int = MEMORY,
+) -> Float[Array, ""]:
+    """The objective (6), exactly: the mean over noise is a closed form, see the module.
+
+    Differentiable in weights, samples, σ and λ, twice and more; `jax.value_and_grad` costs less than two values. Holds
+    for every σ ≥ 0 and any columns: zero, parallel and opposite ones are limits, not exceptions. Where (6) has a kink
+    (a zero column of W₁; at σ = 0 also w1_jᵀx_i = 0) the gradient is the mean of its one-sided derivatives.
+
+    Args:
+        weights: decoder and encoder, (d, p) each.
+        x: samples, (n, d).
+        noise_std: σ ≥ 0.
+        weight_decay: λ ≥ 0 of (6).
+        samples: how many rows of x count, from the first on (traced or not); all by default. Rows behind are padding.
+        memory: bytes the sweep over the pairs may hold; samples are taken in chunks that fit.
+
+    Raises:
+        ValueError: bad weights, samples, σ or λ, or a number of samples out of range.
+    """
+    weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
+    return _expected_loss(weights, x, noise_std, weight_decay, _shares(x, samples), memory)
+
+
+@partial(jax.jit, static_argnames="memory")
+@_full_precision
+def _expected_loss(
+    weights: Weights, x: Array, noise_std: Array, weight_decay: Array, share: Array, memory: int
+) -> Float[Array, ""]:
+    covariance = noise_std**2 * (weights.encoder.T @ weights.encoder)
+    error = _square(weights, x @ weights.encoder, covariance, x, None, share, memory) + share @ jnp.sum(x**2, axis=1)
+    return error + weight_decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2))
+
+
+def _square(
+    weights: Weights,
+    mean: Array,
+    covariance: Array,
+    target: Array,
+    cross: Array | None,
+    share: Array,
+    memory: int,
+) -> Float[Array, ""]:
+    """Σ_i ω_i E[‖f‖² − 2 fᵀt] for z ~ N(m_i, C), E t = τ_i and w2_jᵀ B w1_j in `cross` (None for B = 0)."""
+    hidden = gaussian.relu(gaussian.marginal(mean, jnp.diagonal(covariance)[None, :]))
+    pull = jnp.sum((target @ weights.decoder) * hidden.first, axis=1)
+    if cross is not None:
+        pull = pull + hidden.gate @ cross
+    return contraction(weights.decoder.T @ weights.decoder, mean, covariance, share, memory) - 2 * (share @ pull)
+
+
+def affine_distance(
+    weights: Weights,
+    x: ArrayLike,
+    slope: ArrayLike,
+    intercept: ArrayLike,
+    *,
+    noise_std: ArrayLike,
+    memory: int = MEMORY,
+) -> Float[Array, ""]:
+    """Exact mean of ‖f(y) − (A y + b)‖² over y = x_i + σε.
+
+    Affine references are the denoiser of one Gaussian component, A = Σ(Σ+σ²I)⁻¹ and b = μ − Aμ, of one sample (A = 0,
+    b = x_1), and the filters of Cor. 3.3. Distances to other denoisers are sampled, see `sampled_distance`.
+
+    Args:
+        weights: decoder and encoder, (d, p) each.
+        x: samples, (n, d).
+        slope: A, (d, d).
+        intercept: b, (d,).
+        noise_std: σ ≥ 0.
+        memory: as in `expected_loss`.
+
+    Raises:
+        ValueError: bad arguments.
+    """
+    weights, x, noise_std, _ = arguments(weights, x, noise_std)
+    slope = checks.array("slope", slope, 2).astype(x.dtype)
+    intercept = checks.array("intercept", intercept, 1).astype(x.dtype)
+    checks.shape("slope", slope, (x.shape[1], x.shape[1]))
+    checks.shape("intercept", intercept, (x.shape[1],))
+    return _affine_distance(weights, x, slope, intercept, noise_std**2, memory)
+
+
+@partial(jax.jit, static_argnames="memory")
+@_full_precision
+def _affine_distance(
+    weights: Weights, x: Array, slope: Array, intercept: Array, variance: Array, memory: int
+) -> Float[Array, ""]:
+    target = x @ slope.T + intercept[None, :]
+    cross = variance * jnp.sum(weights.decoder * (slope @ weights.encoder), axis=0)
+    covariance = variance * (weights.encoder.T @ weights.encoder)
+    share = _shares(x, None)
+    own = share @ jnp.sum(target**2, axis=1) + variance * jnp.sum(slope**2)
+    return own + _square(weights, x @ weights.encoder, covariance, target, cross, share, memory)
+
+
+def mixture_losses(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Float[Array, " K"]:
+    """Exact test loss E ‖f(x + σε) − x‖² under each component x ~ N(μ_k, F_kF_kᵀ) of a mixture (4), shape (K,).
+
+    There y ~ N(μ_k, Σ_k + σ²I) and cov(x, y) = Σ_k. Holds for every gate, open or not. Sum with the proportions for the
+    test loss, see `mixture_loss`.
+
+    Args:
+        weights: decoder and encoder, (d, p) each.
+        mixture: a record with means (K, d) and factors (K, d, r).
+        noise_std: σ ≥ 0.
+
+    Raises:
+        ValueError: bad weights, means, factors or σ.
+    """
+    weights, means, noise_std, _ = arguments(weights, checks.array("means", mixture.means, 2), noise_std)
+    factors = checks.array("factors", mixture.factors, 3).astype(means.dtype)
+    checks.shape("factors", factors, (*means.shape, factors.shape[2]))
+    return _mixture_losses(weights, means, factors, noise_std**2)
+
+
+@jax.jit
+@_full_precision
+def _mixture_losses(weights: Weights, means: Array, factors: Array, variance: Array) -> Float[Array, " K"]:
+    gram = weights.encoder.T @ weights.encoder
+
+    def component(mean: Array, factor: Array) -> Array:
+        encoded, decoded = weights.encoder.T @ factor, weights.decoder.T @ factor
+        own = jnp.sum(mean**2) + jnp.sum(factor**2)
+        return own + _square(
+            weights,
+            (mean @ weights.encoder)[None, :],
+            encoded @ encoded.T + variance * gram,
+            mean[None, :],
+            jnp.sum(encoded * decoded, axis=1),
+            jnp.ones(1, mean.dtype),
+            MEMORY,
+        )
+
+    return jax.vmap(component)(means, factors)
+
+
+def mixture_loss(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Float[Array, ""]:
+    """Exact test loss under a mixture (4), Σ_k ρ_k of `mixture_losses`; the mixture also has proportions (K,)."""
+    losses = mixture_losses(weights, mixture, noise_std=noise_std)
+    proportions = checks.array("proportions", mixture.proportions, 1).astype(losses.dtype)
+    checks.shape("proportions", proportions, losses.shape)
+    return proportions @ losses
+
+
+def sampled_loss(
+    key: Key[Array, ""],
+    weights: Weights,
+    x: ArrayLike,
+    *,
+    noise_std: ArrayLike,
+    weight_decay: ArrayLike,
+    draws: int,
+) -> Sampled:
+    """The objective (6) with its noise sampled: `draws` ≥ 2 noises for every sample, and the standard error.
+
+    The samples are fixed, so the error is that of the noise alone: SEM² = (1/n²) Σ_i var_i/draws.
+
+    Raises:
+        ValueError: bad weights, samples, σ, λ, key or draws.
+    """
+    weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
+    error = _sampled(key, lambda y: jnp.sum((denoise(weights, y) - x) ** 2, axis=1), x, noise_std, draws)
+    penalty = jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2)
+    return Sampled(error.mean + weight_decay * penalty, error.sem)
+
+
+def sampled_distance(
+    key: Key[Array, ""],
+    weights: Weights,
+    x: ArrayLike,
+    reference: Callable[[Array], Array],
+    *,
+    noise_std: ArrayLike,
+    draws: int,
+) -> Sampled:
+    """Mean of ‖f(y) − f_ref(y)‖² over y = x_i + σε, sampled as in `sampled_loss`, and its standard error.
+
+    Args:
+        key: a typed key.
+        weights: decoder and encoder, (d, p) each.
+        x: samples, (n, d): the training set, or fresh ones for a distance on test data.
+        reference: f_ref from (n, d) to (n, d), such as the empirical denoiser (3) or a mixture's posterior mean.
+        noise_std: σ ≥ 0.
+        draws: noises for every sample, at least 2.
+
+    Raises:
+        ValueError: bad weights, samples, σ, key or draws.
+    """
+    weights, x, noise_std, _ = arguments(weights, x, noise_std)
+    return _sampled(key, lambda y: jnp.sum((denoise(weights, y) - reference(y)) ** 2, axis=1), x, noise_std, draws)
+
+
+def _sampled(key: Array, error: Callable[[Array], Array], x: Array, noise_std: Array, draws: int) -> Sampled:
+    """Mean over samples and draws of an error per row, with running means and squared deviations (Welford)."""
+    checks.typed_key("key", key)
+    draws = checks.integer("draws", draws, 2)
+
+    def draw(carry: tuple[Array, Array], index: Array):
+        mean, squares = carry
+        y = x + noise_std * jax.random.normal(derive(key, "risk noise", index), x.shape, x.dtype)
+        value = error(y)
+        moved = mean + (value - mean) / (index + 1).astype(x.dtype)
+        return (moved, squares + (value - mean) * (value - moved)), None
+
+    start = jnp.zeros(x.shape[0], x.dtype), jnp.zeros(x.shape[0], x.dtype)
+    (mean, squares), _ = jax.lax.scan(draw, start, jnp.arange(draws))
+    variances = squares / (draws * (draws - 1))
+    return Sampled(jnp.mean(mean), jnp.sqrt(jnp.sum(variances)) / x.shape[0])
+
+
+def _shares(x: Array, samples: ArrayLike | None) -> Array:
+    """1/n for the rows that count, 0 for padding."""
+    rows = x.shape[0]
+    if samples is None:
+        return jnp.full(rows, 1 / rows, x.dtype)
+    if not checks.is_traced(samples) and not 1 <= int(np.asarray(samples)) <= rows:
+        raise ValueError(f"samples must be from 1 to the {rows} rows of x; got {samples}")
+    count = jnp.asarray(samples)
+    return jnp.where(jnp.arange(rows) < count, 1 / count.astype(x.dtype), 0)
+
+
+def _scalar(name: str, value: Any, dtype: Any) -> Array:
+    checks.non_negative(name, value)
+    checks.shape(name, value, ())
+    return jnp.asarray(value, dtype)
