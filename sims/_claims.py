@@ -16,6 +16,7 @@ import numpy as np
 
 from dae_theory import risk
 from dae_theory.model import Weights, pad_width
+from dae_theory.randomness import derive
 
 ACCURACY = 1e-12  # of the closed forms in float64: absolute where values are below 1, relative above
 STANDARD_ERRORS = 5.0
@@ -110,6 +111,11 @@ def rounded(label: str, statement: str, claimed: str, measured: Any) -> Claim:
 def bounded(label: str, statement: str, measured: Any, relation: str, bound: Any, **options: Any) -> Claim:
     """An inequality, measured ≤ bound or measured ≥ bound."""
     return Claim(label, statement, float(bound), float(measured), options.pop("tolerance", 0.0), relation, **options)
+
+
+def draw(key: jax.Array, purpose: str, *indices: int) -> np.random.Generator:
+    """NumPy's generator of one purpose under a key: the draws are used in NumPy, and need no compilation there."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(derive(key, purpose, *indices))))
 
 
 @dataclass(frozen=True)

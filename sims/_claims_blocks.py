@@ -17,6 +17,7 @@ from sims._claims import (
     Problem,
     bounded,
     derivative,
+    draw,
     exact,
     sampled,
     slope,
@@ -38,7 +39,7 @@ def claims(config: Any, root: jax.Array) -> list[Claim]:
 def _clusters(key: Any, radius: float, spread: float, noise_std: float) -> tuple[Problem, Any, Weights]:
     """Samples of a mixture, their labels, and (7)-(8)."""
     mixture = data.simplex_mixture(
-        key, dimension=DIMENSION, components=CLUSTERS, radius=radius, rank=RANK, spread=spread
+        derive(key, "components"), dimension=DIMENSION, components=CLUSTERS, radius=radius, rank=RANK, spread=spread
     )
     drawn = mixture.sample_balanced(derive(key, "samples"), SIZE)
     problem = Problem(np.asarray(drawn.x), noise_std, DECAY)
@@ -56,7 +57,7 @@ def _finite(key: Any) -> list[Claim]:
     curvatures = np.linalg.eigvalsh(_hessian(far, stack(weights)))
     rounding = ACCURACY * curvatures.size * np.max(np.abs(curvatures))
     flat = np.abs(curvatures) <= rounding
-    quarter = jnp.asarray(jax.random.orthogonal(derive(key, "turn"), RANK))
+    quarter = jnp.asarray(np.linalg.qr(draw(key, "turn").standard_normal((RANK, RANK)))[0])
     turned = jax.tree.map(lambda part: part.at[:, :RANK].set(part[:, :RANK] @ quarter), weights)
 
     gains = np.asarray(theory.block_gains(far.x, labels, RANKS, **far.numbers))
@@ -111,7 +112,7 @@ def _pointing(key: Any) -> list[Claim]:
     """Erratum 4, second half: a direction of spread that points at another mean, at the same α and β."""
     means = np.zeros((2, DIMENSION))
     means[0, 0], means[1, :2] = 4.0, (-2.0, 4.0)
-    draws = np.asarray(jax.random.normal(derive(key, "pointing"), (2, SIZE)))
+    draws = draw(key, "pointing").standard_normal((2, SIZE))
     draws = (draws - draws.mean(axis=1, keepdims=True)) / draws.std(axis=1, keepdims=True)
     steepness, separability = [], []
     for axis in (2, 1):  # orthogonal to both means; along what the second mean has orthogonal to the first
@@ -120,7 +121,9 @@ def _pointing(key: Any) -> list[Claim]:
         x[SIZE:, 3] += 0.8 * draws[1]
         labels = np.repeat([0, 1], SIZE)
         problem = Problem(x, 0.1, DECAY)
-        steepness.append(problem.steepness(theory.block_weights(x, labels, (RANK, RANK), **problem.numbers)))
+        steepness.append(
+            problem.steepness(theory.block_weights(x, labels, (RANK, RANK), **problem.numbers, rotation_steps=0))
+        )
         separability.append(data.separability(x, labels))
     return [
         exact("§4.4", "same α and β for directions of spread away from the other mean and towards it",
@@ -135,7 +138,7 @@ def _population(key: Any, draws: int) -> list[Claim]:
     """Cor. 3.3 on a mixture whose gates are sure, against the exact risk over samples and noise."""
     noise_std, decay = 0.2, 0.005
     mixture = data.simplex_mixture(
-        key, dimension=DIMENSION, components=CLUSTERS, radius=8.0, rank=1, spread=0.3, clean=True
+        derive(key, "components"), dimension=DIMENSION, components=CLUSTERS, radius=8.0, rank=1, spread=0.3, clean=True
     )
     numbers = {"noise_std": noise_std, "weight_decay": decay}
     weights = theory.population_weights(mixture, RANKS, **numbers, rotation_steps=0)
@@ -145,7 +148,7 @@ def _population(key: Any, draws: int) -> list[Claim]:
         return float(loss) + decay * float(np.sum(stack(weights) ** 2))
 
     values = stack(weights)
-    directions = np.asarray(jax.random.normal(derive(key, "directions"), (20, *values.shape)))
+    directions = draw(key, "directions").standard_normal((20, *values.shape))
     slopes = [derivative(lambda t, d=d: objective(unstack(values + t * d)), 0.01) for d in directions]
     second = np.asarray(mixture.factors[0, :, 0]) / 0.3
     gain, printed = (
@@ -164,7 +167,7 @@ def _population(key: Any, draws: int) -> list[Claim]:
     loss = theory.population_loss(mixture, RANKS, noise_std=noise_std)
     wrong = float(theory.printed_population_loss(mixture, RANKS, noise_std=noise_std))
     x = mixture.sample(derive(key, "test"), draws).x
-    y = x + noise_std * jax.random.normal(derive(key, "test noise"), x.shape)
+    y = x + noise_std * jnp.asarray(draw(key, "test noise").standard_normal(x.shape))
     errors = np.sum((np.asarray(denoise(free, y)) - np.asarray(x)) ** 2, axis=1)
     hidden = represent(weights, mixture.means[0])
     size = float(np.sum(np.asarray(mixture.means[0]) ** 2))
@@ -202,13 +205,19 @@ def _hybrid(key: Any) -> list[Claim]:
     """Cor. 3.4, [X3]: copies of a sample beside two clusters."""
     copies, size = 10, 25
     mixture = data.simplex_mixture(
-        key, dimension=DIMENSION, components=CLUSTERS, radius=6.0, rank=RANK, spread=0.3, clean=True
+        derive(key, "components"),
+        dimension=DIMENSION,
+        components=CLUSTERS,
+        radius=6.0,
+        rank=RANK,
+        spread=0.3,
+        clean=True,
     )
     labels = np.repeat([0, 1, 2], [copies, size, size])
     spread = np.asarray(mixture.sample_balanced(derive(key, "hybrid"), size).x).reshape(size, CLUSTERS, DIMENSION)
     x = np.concatenate([np.tile(np.asarray(mixture.means[0]), (copies, 1)), spread[:, 1], spread[:, 2]])
     problem = Problem(x, 0.1, 0.01)
-    weights = theory.block_weights(x, labels, (1, RANK, RANK), **problem.numbers)
+    weights = theory.block_weights(x, labels, (1, RANK, RANK), **problem.numbers, rotation_steps=0)
     squares = float(np.sum(x[0] ** 2))
 
     def at_length(square: float) -> float:

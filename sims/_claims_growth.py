@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import norm
 
-from dae_theory import data, gaussian, theory
+from dae_theory import data, theory
 from dae_theory.model import denoise
 from dae_theory.randomness import derive
-from sims._claims import ACCURACY, DIMENSION, Claim, Problem, bounded, exact, sampled, stack, unstack
+from sims._claims import ACCURACY, DIMENSION, Claim, Problem, bounded, draw, exact, sampled, stack, unstack
 
 RADIUS, NOISE = 3.0, 0.3  # one sample, R/σ = 10: its gate is open up to rounding
 
@@ -28,7 +29,7 @@ def _second_order(key: Any, draws: int) -> list[Claim]:
     x = data.simplex_means(derive(key, "simplex"), dimension=DIMENSION, components=5, radius=RADIUS)
     problem = Problem(np.asarray(x), 0.08, 0.01)
     weights = theory.memorizing_weights(x, **problem.numbers)
-    u, v = np.asarray(jax.random.normal(derive(key, "pair"), (2, DIMENSION)))
+    u, v = draw(key, "pair").standard_normal((2, DIMENSION))
     u, v = u / np.linalg.norm(u), v / np.linalg.norm(v)
     before = problem.loss(weights)
 
@@ -38,12 +39,11 @@ def _second_order(key: Any, draws: int) -> list[Claim]:
 
     one, two = change(1.0), change(2.0)
     pull = theory.newcomer_pull(x, u, **problem.numbers)
-    variance = jnp.full(len(x), problem.noise_std**2)
-    seen = gaussian.relu(gaussian.marginal(jnp.asarray(problem.x @ u), variance)).second
-    noise = jax.random.normal(derive(key, "noise"), (draws, DIMENSION))
-    y = problem.x[jax.random.randint(derive(key, "picked"), (draws,), 0, len(x))] + problem.noise_std * noise
-    clean = y - problem.noise_std * noise
-    drawn = jnp.sum((clean - denoise(weights, y)) * v[None, :], axis=1) * jnp.maximum(y @ u, 0)
+    mean, std = problem.x @ u, problem.noise_std
+    seen = (mean**2 + std**2) * norm.cdf(mean / std) + mean * std * norm.pdf(mean / std)
+    clean = problem.x[draw(key, "picked").integers(len(x), size=draws)]
+    y = clean + problem.noise_std * draw(key, "noise").standard_normal((draws, DIMENSION))
+    drawn = (clean - np.asarray(denoise(weights, jnp.asarray(y)))) @ v * np.maximum(y @ u, 0)
     return [
         exact("[X5]", "a pair ε(u, v) changes (6) by 2ε²(λ − ⟨g(u), v⟩): coefficient of ε²",
               2 * (problem.weight_decay - np.asarray(pull) @ v), (4 * one - two) / 2, size=RADIUS**2),
@@ -110,10 +110,10 @@ def _one_sample() -> list[Claim]:
 
 def _global(key: Any) -> list[Claim]:
     """The loss is convex in the measure Σ_j w2_j ⊗ δ(w1_j), and max ‖g‖ ≤ λ certifies (9) above the threshold."""
-    x = np.asarray(jax.random.normal(derive(key, "data"), (20, DIMENSION)))
+    x = draw(key, "data").standard_normal((20, DIMENSION))
     problem = Problem(x, 0.5, 0.05)
     gaps = []
-    for pair in np.asarray(jax.random.normal(derive(key, "nets"), (100, 2, 2, DIMENSION, 3))) / 2:
+    for pair in draw(key, "nets").standard_normal((100, 2, 2, DIMENSION, 3)) / 2:
         mixed = np.concatenate([pair[0], pair[1]], axis=2) / np.sqrt(2)
         halves = [problem.loss(unstack(net)) for net in pair]
         gaps.append(np.mean(halves) - problem.loss(unstack(mixed)))

@@ -6,13 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import multivariate_normal, norm
+import scipy.special
+import scipy.stats
+from jax.scipy.stats import norm
 
-from dae_theory import data, gaussian, risk, theory
+from dae_theory import data, gaussian, theory
 from dae_theory.model import denoise, jacobian
 from dae_theory.noise import score
 from dae_theory.randomness import derive
-from sims._claims import DIMENSION, WIDTH, Claim, Problem, estimated, exact, sampled, stack, unstack
+from sims._claims import DIMENSION, WIDTH, Claim, Problem, draw, exact, sampled, stack, unstack
 
 NODES = 400  # Gauss-Legendre nodes over [0, m + 12 s]: converged to rounding for |a| ≤ 3, |ρ| ≤ 0.9
 POINTS = 40
@@ -22,21 +24,21 @@ def claims(config: Any, root: jax.Array) -> list[Claim]:
     """All rows of this file."""
     key = derive(root, "risk")
     x = data.simplex_means(derive(key, "simplex"), dimension=DIMENSION, components=5, radius=1.0)
-    noise = jax.random.normal(derive(key, "noise"), (config.draws, DIMENSION))
-    picked = jax.random.randint(derive(key, "picked"), (config.draws,), 0, len(x))
-    weights = unstack(np.asarray(jax.random.normal(derive(key, "weights"), (2, DIMENSION, WIDTH))) / 3)
+    noise = draw(key, "noise").standard_normal((config.draws, DIMENSION))
+    clean = np.asarray(x)[draw(key, "picked").integers(len(x), size=config.draws)]
+    weights = unstack(draw(key, "weights").standard_normal((2, DIMENSION, WIDTH)) / 3)
     return [
-        *_denoisers(key, x, x[picked], noise),
-        *_objective(key, weights, x, noise),
+        *_denoisers(key, x, clean, noise),
+        *_objective(key, weights, clean, noise),
         *_closed_forms(key),
-        *_limits(key, weights, x),
+        *_limits(weights, x),
     ]
 
 
 def _denoisers(key: Any, x: Any, clean: Any, noise: Any) -> list[Claim]:
     """(3), (4): both reference denoisers are posterior means, so they give the score and leave no correlation."""
     noise_std = 0.5
-    y = clean + noise_std * noise
+    y = jnp.asarray(clean + noise_std * noise)
     few = y[:50]
     empirical = theory.empirical_denoiser(x, noise_std)
 
@@ -44,18 +46,12 @@ def _denoisers(key: Any, x: Any, clean: Any, noise: Any) -> list[Claim]:
         squares = jnp.sum((one[None, :] - x) ** 2, axis=1)
         return jax.nn.logsumexp(-squares / (2 * noise_std**2))
 
-    mixture = data.simplex_mixture(key, dimension=DIMENSION, components=3, radius=1.0, rank=2, spread=0.5)
+    mixture = data.simplex_mixture(
+        derive(key, "components"), dimension=DIMENSION, components=3, radius=1.0, rank=2, spread=0.5
+    )
     truth = theory.mixture_denoiser(mixture, noise_std)
-    covariances = mixture.covariances() + noise_std**2 * jnp.eye(DIMENSION)[None]
-
-    def log_mixture(one: Any) -> Any:
-        return jax.nn.logsumexp(
-            jnp.log(mixture.proportions)
-            + jax.vmap(multivariate_normal.logpdf, (None, 0, 0))(one, mixture.means, covariances)
-        )
-
-    drawn = mixture.sample(derive(key, "mixture"), len(noise)).x
-    noisy = drawn + noise_std * noise
+    drawn = np.asarray(mixture.sample(derive(key, "mixture"), len(noise)).x)
+    noisy = jnp.asarray(drawn + noise_std * noise)
     direction = np.arange(1.0, DIMENSION + 1) / DIMENSION
     moment = direction @ np.einsum("k,kij->ij", mixture.proportions, mixture.second_moments()) @ direction
     return [
@@ -66,45 +62,57 @@ def _denoisers(key: Any, x: Any, clean: Any, noise: Any) -> list[Claim]:
         sampled("(3)", "f_emp is the posterior mean: E⟨f_emp(y) − x, y⟩", 0, jnp.sum((empirical(y) - clean) * y, 1)),
         exact(
             "(4)", "(f_gt(y) − y)/σ² = ∇ log Σ_k ρ_k N(y; μ_k, Σ_k + σ²I), worst entry",
-            jax.vmap(jax.grad(log_mixture))(few), score(truth(few), few, noise_std),
+            _mixture_score(mixture, np.asarray(few), noise_std), score(truth(few), few, noise_std),
         ),
         sampled("(4)", "f_gt is the posterior mean: E⟨f_gt(y) − x, y⟩", 0, jnp.sum((truth(noisy) - drawn) * noisy, 1)),
         sampled("(10)", "E (vᵀx)² = vᵀ(Σ_k ρ_k S_k)v, S_k = μ_kμ_kᵀ + Σ_k", moment,
-                (np.asarray(drawn) @ direction) ** 2),
+                (drawn @ direction) ** 2),
     ]  # fmt: skip
 
 
-def _objective(key: Any, weights: Any, x: Any, noise: Any) -> list[Claim]:
-    """(5), (6): the model, the exact objective, and its gradient against sampling."""
-    problem = Problem(np.asarray(x), 0.5, 0.1)
-    y = x[0][None, :] + problem.noise_std * noise[:100]
-    slopes = jax.vmap(partial(jacobian, weights))(y)
-    drawn = risk.sampled_loss(derive(key, "loss"), weights, x, **problem.numbers, draws=max(2, len(noise) // len(x)))
+def _mixture_score(mixture: Any, y: np.ndarray, noise_std: float) -> np.ndarray:
+    """Σ_k r_k C_k⁻¹(μ_k − y) with dense C_k = Σ_k + σ²I."""
+    means = np.asarray(mixture.means)
+    covariances = np.asarray(mixture.covariances()) + noise_std**2 * np.eye(DIMENSION)
+    pairs = list(zip(means, covariances, strict=True))
+    logs = np.stack([scipy.stats.multivariate_normal.logpdf(y, mean, covariance) for mean, covariance in pairs])
+    share = scipy.special.softmax(logs + np.log(np.asarray(mixture.proportions))[:, None], axis=0)
+    scores = np.stack([np.linalg.solve(covariance, (mean - y).T).T for mean, covariance in pairs])
+    return np.sum(share[:, :, None] * scores, axis=0)
 
-    first = Problem(np.asarray(x[:1]), 0.5, 0.0)
+
+def _objective(key: Any, weights: Any, clean: np.ndarray, noise: np.ndarray) -> list[Claim]:
+    """(5), (6): the model, the exact objective, and its gradient against sampling."""
+    problem = Problem(np.unique(clean, axis=0), 0.5, 0.1)
+    inputs = clean + problem.noise_std * noise
+    y = jnp.asarray(inputs[:50])
+    slopes = jax.vmap(partial(jacobian, weights))(y)
+
+    first = Problem(clean[:1], 0.5, 0.0)
     mean = first.x[0] @ np.asarray(weights.encoder)
     covariance = first.noise_std**2 * np.asarray(weights.encoder.T @ weights.encoder)
     hidden, products = (np.asarray(part) for part in gaussian.relu_moments(mean, covariance))
     formula = np.sum(np.asarray(weights.decoder.T @ weights.decoder) * products)
     formula += np.sum(first.x**2) - 2 * first.x[0] @ np.asarray(weights.decoder) @ hidden
 
-    decoder, encoder = direction = np.asarray(jax.random.normal(derive(key, "direction"), stack(weights).shape))
-    inputs = first.x + first.noise_std * np.asarray(noise)
+    decoder, encoder = direction = draw(key, "direction").standard_normal(stack(weights).shape)
     z = inputs @ np.asarray(weights.encoder)
     change = np.maximum(z, 0) @ decoder.T + ((z > 0) * (inputs @ encoder)) @ np.asarray(weights.decoder).T
-    error = np.asarray(denoise(weights, jnp.asarray(inputs))) - first.x
-    squares = np.sum(stack(weights) ** 2)
+    error = np.asarray(denoise(weights, jnp.asarray(inputs))) - clean
+    penalty = problem.weight_decay * np.sum(stack(weights) ** 2)
+    undecayed = Problem(problem.x, problem.noise_std, 0.0)
     return [
         exact("(5)", "f(2y) = 2 f(y), no biases, worst entry", 2 * denoise(weights, y), denoise(weights, 2 * y)),
         exact("(5)", "f(y) = J(y) y, worst entry", denoise(weights, y), jnp.einsum("mij,mj->mi", slopes, y)),
         exact("§6", "J(y) is the derivative of f, worst entry", slopes,
               jax.vmap(jax.jacfwd(partial(denoise, weights)))(y)),
-        estimated("(6)", "exact objective against sampled noise", problem.loss(weights), drawn.mean, drawn.sem),
-        exact("(6)", "λ, not λ/2, on each ‖W_l‖²: L(λ) − L(0)", problem.weight_decay * squares,
-              problem.loss(weights) - Problem(problem.x, 0.5, 0.0).loss(weights)),
+        sampled("(6)", "exact objective against sampled noise", problem.loss(weights),
+                np.sum(error**2, axis=1) + penalty),
+        exact("(6)", "λ, not λ/2, on each ‖W_l‖²: L(λ) − L(0)", penalty,
+              problem.loss(weights) - undecayed.loss(weights)),
         exact("§5", "E‖f − x‖² = ⟨W₂ᵀW₂, E hhᵀ⟩ − 2xᵀW₂E h + ‖x‖²", formula, first.loss(weights)),
         sampled("§5", "derivative of the exact objective along a random direction, against sampled noise",
-                np.sum(first.gradient(weights) * direction), 2 * np.sum(error * change, axis=1)),
+                np.sum(undecayed.gradient(weights) * direction), 2 * np.sum(error * change, axis=1)),
     ]  # fmt: skip
 
 
@@ -120,18 +128,24 @@ def _quadrature(parameters: Any, nodes: Any, weights: Any) -> Any:
     return jnp.stack([jnp.sum(density * part) for part in (z, z**2, gate, z * gated)])
 
 
+@jax.jit
+def _moments(m: Any, n: Any, v: Any, w: Any, c: Any) -> Any:
+    """Moments of (z_i)₊ and of (z_i)₊(z_j)₊ in closed form."""
+    left, right = gaussian.marginal(m, v), gaussian.marginal(n, w)
+    return gaussian.relu(left), gaussian.relu_product(left, right, c)
+
+
 def _closed_forms(key: Any) -> list[Claim]:
     """Every moment and derivative of §5 at random means and covariances, |a| ≤ 3, |ρ| ≤ 0.9."""
-    a, b, rho, s, t = np.asarray(jax.random.uniform(derive(key, "points"), (5, POINTS), minval=-1.0))
+    a, b, rho, s, t = draw(key, "points").uniform(-1, 1, (5, POINTS))
     s, t, rho = 1 + s / 2, 1 + t / 2, 0.9 * rho
-    m, n, v, w, c = parameters = np.stack([3 * a * s, 3 * b * t, s**2, t**2, rho * s * t])
+    m, n, _v, _w, _c = parameters = np.stack([3 * a * s, 3 * b * t, s**2, t**2, rho * s * t])
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     integral = partial(_quadrature, nodes=jnp.asarray((nodes + 1) / 2), weights=jnp.asarray(weights / 2))
     value, change = jax.jit(jax.vmap(lambda p: (integral(p), jax.jacfwd(integral)(p))))(jnp.asarray(parameters.T))
     (first, second, both, product), slopes = np.asarray(value).T, np.moveaxis(np.asarray(change), 0, 2)
 
-    left, right = (gaussian.marginal(jnp.asarray(u), jnp.asarray(q)) for u, q in ((m, v), (n, w)))
-    own, pair = gaussian.relu(left), gaussian.relu_product(left, right, jnp.asarray(c))
+    own, pair = _moments(*(jnp.asarray(part) for part in parameters))
     p, f, g, density = (
         np.asarray(part)
         for part in (
@@ -158,7 +172,7 @@ def _closed_forms(key: Any) -> list[Claim]:
     return [exact("§5", statement + where, predicted, measured) for statement, predicted, measured in rows]
 
 
-def _limits(key: Any, weights: Any, x: Any) -> list[Claim]:
+def _limits(weights: Any, x: Any) -> list[Claim]:
     """σ → 0, zero, parallel and opposite columns, |a| → ∞, a = b = 0."""
     still = Problem(np.asarray(x), 0.0, 0.0)
     direct = np.mean(np.sum((np.asarray(denoise(weights, x)) - still.x) ** 2, axis=1))

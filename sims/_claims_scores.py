@@ -23,6 +23,7 @@ from sims._claims import (
     Claim,
     Problem,
     bounded,
+    draw,
     estimated,
     exact,
     sampled,
@@ -51,8 +52,8 @@ def claims(config: Any, root: jax.Array) -> list[Claim]:
 
 def _symmetries(key: Any) -> list[Claim]:
     """§6 and erratum 5: what leaves f and (6) unchanged."""
-    weights = unstack(np.asarray(jax.random.normal(derive(key, "net"), (2, DIMENSION, SAMPLES))) / 2)
-    y = jax.random.normal(derive(key, "inputs"), (100, DIMENSION))
+    weights = unstack(draw(key, "net").standard_normal((2, DIMENSION, SAMPLES)) / 2)
+    y = jnp.asarray(draw(key, "inputs").standard_normal((50, DIMENSION)))
     values, order = stack(weights), np.asarray([3, 0, 4, 1, 2])
     scaled = values * np.asarray([1 / 3, 3])[:, None, None]
 
@@ -88,9 +89,9 @@ def _symmetries(key: Any) -> list[Claim]:
 def _conventions(key: Any) -> list[Claim]:
     """§7."""
     dimension, coupled = 7, 1e-2
-    x = jax.random.normal(derive(key, "batch"), (20, dimension))
+    x = jnp.asarray(draw(key, "batch").standard_normal((20, dimension)))
     y = noise.corrupt(derive(key, "corrupt"), x, 0.3)
-    weights = Weights(*jax.random.normal(derive(key, "small"), (2, dimension, 4)))
+    weights = unstack(draw(key, "small").standard_normal((2, dimension, 4)))
     decay = noise.weight_decay_from_optimizer(coupled, dimension)
 
     def mean_square(weights: Weights) -> jax.Array:
@@ -116,7 +117,7 @@ def _conventions(key: Any) -> list[Claim]:
 def _spikiness(key: Any) -> list[Claim]:
     """§8 and erratum 6: values at the extremes, and which score is free of scale."""
     p = 8
-    h = jax.random.exponential(derive(key, "hidden"), (20, p))
+    h = jnp.asarray(draw(key, "hidden").exponential(size=(20, p)))
     rows = np.asarray(h)
     one_hot, flat = spikiness(jnp.eye(p)[0]), spikiness(jnp.ones(p))
     scores, doubled = spikiness(h), spikiness(2 * h)
@@ -147,17 +148,19 @@ def _spikiness(key: Any) -> list[Claim]:
 def _null_rates(key: Any, trials: int) -> list[Claim]:
     """§8: d₁/d₂ < 1/3 fires on fresh samples at the rate 3^−r: a test point amid uniform training points of a ball."""
 
-    def ratio(key: Any, dimension: int) -> Any:
-        direction = jax.random.normal(derive(key, "direction"), (TRAINING, dimension))
-        volume = jax.random.uniform(derive(key, "volume"), (TRAINING, 1))
-        points = direction / jnp.linalg.norm(direction, axis=1, keepdims=True) * volume ** (1 / dimension)
-        everywhere = jnp.ones(TRAINING, dtype=bool)
-        return memorization.neighbours_among(jnp.zeros((1, dimension)), points, everywhere).ratio[0]
-
+    everywhere, origin = jnp.ones(TRAINING, dtype=bool), jnp.zeros((1, max(DIMENSIONS)))
+    ratio = jax.jit(jax.vmap(lambda points: memorization.neighbours_among(origin, points, everywhere).ratio[0]))
     rows = []
     for dimension in DIMENSIONS:
-        keys = jax.random.split(derive(key, "null", dimension), trials)
-        ratios = np.asarray(jax.jit(jax.vmap(lambda k, r=dimension: ratio(k, r)))(keys))
+        generator = draw(key, "null", dimension)
+        # a ball of fewer dimensions lies in a subspace
+        points = np.zeros((trials, TRAINING, max(DIMENSIONS)))
+        points[:, :, :dimension] = generator.standard_normal((trials, TRAINING, dimension))
+        points *= (
+            generator.uniform(size=(trials, TRAINING, 1)) ** (1 / dimension)
+            / np.linalg.norm(points, axis=2)[:, :, None]
+        )
+        ratios = np.asarray(ratio(jnp.asarray(points)))
         expected = memorization.null_rate(dimension)
         fires = ratios < memorization.THRESHOLD
         # the binomial's own standard error: a sample's is 0 when the rule never fires
@@ -173,7 +176,7 @@ def _null_rates(key: Any, trials: int) -> list[Claim]:
 
 def _ranking(key: Any) -> list[Claim]:
     """§8: AUROC and TPR at 1 % FPR on scores with ties."""
-    scores = np.round(np.asarray(jax.random.normal(derive(key, "ranking"), (2, 300))), 1)
+    scores = np.round(draw(key, "ranking").standard_normal((2, 300)), 1)
     positive, negative = scores[0] - 0.5, scores[1]
     above = positive[:, None] - negative[None, :]
     counted = np.mean(above > 0) + np.mean(above == 0) / 2
@@ -190,8 +193,8 @@ def _ranking(key: Any) -> list[Claim]:
 
 def _steering(key: Any) -> list[Claim]:
     """(11): affine in the strength, so one application of a denoiser cannot jump."""
-    weights = unstack(np.asarray(jax.random.normal(derive(key, "steered"), (2, DIMENSION, WIDTH))))
-    y, target = jax.random.normal(derive(key, "steering"), (2, 20, DIMENSION))
+    weights = unstack(draw(key, "steered").standard_normal((2, DIMENSION, WIDTH)))
+    y, target = jnp.asarray(draw(key, "steering").standard_normal((2, 50, DIMENSION)))
     v = mean_representation(weights, target)
     steered = steered_denoiser(weights, v, 0.7)(y)
     direct = (
@@ -211,7 +214,13 @@ def _trained(key: Any, config: Any) -> list[Claim]:
     many, few = 2048, 4
     simplex = data.simplex_means(derive(key, "five"), dimension=dimension, components=SAMPLES, radius=RADIUS)
     mixture = data.simplex_mixture(
-        key, dimension=dimension, components=clusters, radius=RADIUS, rank=rank, spread=1.0, clean=True
+        derive(key, "components"),
+        dimension=dimension,
+        components=clusters,
+        radius=RADIUS,
+        rank=rank,
+        spread=1.0,
+        clean=True,
     )
     rows = mixture.sample_balanced(derive(key, "samples"), many // clusters).x
     five = jnp.pad(simplex, ((0, many - SAMPLES), (0, 0)))

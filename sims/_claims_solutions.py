@@ -13,7 +13,20 @@ from dae_theory import data, theory
 from dae_theory.model import Weights, jacobian, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
-from sims._claims import ACCURACY, DIMENSION, Claim, Problem, bounded, exact, rounded, sampled, slope, stack, unstack
+from sims._claims import (
+    ACCURACY,
+    DIMENSION,
+    Claim,
+    Problem,
+    bounded,
+    draw,
+    exact,
+    rounded,
+    sampled,
+    slope,
+    stack,
+    unstack,
+)
 
 SAMPLES, RADIUS, DECAY = 5, 3.0, 1e-3
 # (σ, ‖R‖² of one matrix) of the simplex with n = p = 5, R = 3, λ = 1e-3
@@ -24,7 +37,7 @@ def claims(config: Any, root: jax.Array) -> list[Claim]:
     """All rows of this file."""
     key = derive(root, "memorizing")
     x = data.simplex_means(derive(key, "simplex"), dimension=DIMENSION, components=SAMPLES, radius=RADIUS)
-    noise = np.asarray(jax.random.normal(derive(key, "noise"), (config.draws, DIMENSION)))
+    noise = draw(key, "noise").standard_normal((config.draws, DIMENSION))
     return [
         *_separability(key, x),
         *_memorizing(x, noise),
@@ -38,7 +51,7 @@ def _separability(key: Any, x: Any) -> list[Claim]:
     """Def. 3.1: negative angles are scarce, and the simplex has the most of them."""
     measured = data.separability(x, np.arange(SAMPLES))
     full = data.simplex_means(derive(key, "full"), dimension=DIMENSION, components=DIMENSION + 1, radius=RADIUS)
-    shaken = np.asarray(x) + 0.2 * np.asarray(jax.random.normal(derive(key, "shaken"), (200, *x.shape)))
+    shaken = np.asarray(x) + 0.2 * draw(key, "shaken").standard_normal((200, *x.shape))
     units = shaken / np.linalg.norm(shaken, axis=2, keepdims=True)
     cosines = units @ units.swapaxes(1, 2) - 2 * np.eye(SAMPLES)
     beta = cosines.max(axis=(1, 2))
@@ -98,10 +111,11 @@ def _loss(key: Any, x: Any, noise: np.ndarray) -> list[Claim]:
     formula = theory.memorizing_loss(x, noise_std=free.noise_std)
 
     wide = 4 * DIMENSION
-    embedded = data.simplex_means(derive(key, "wide"), dimension=wide, components=SAMPLES, radius=RADIUS)
-    more = np.asarray(jax.random.normal(derive(key, "wide noise"), (len(noise), wide)))
+    turn = np.linalg.qr(draw(key, "wide").standard_normal((wide, DIMENSION)))[0]
+    embedded = free.x @ turn.T
+    more = draw(key, "wide noise").standard_normal((len(noise), wide))
     weights = theory.memorizing_weights(embedded, **free.numbers)
-    clean = np.asarray(embedded)[0]
+    clean = embedded[0]
     hidden = np.maximum((clean + free.noise_std * more) @ np.asarray(weights.encoder), 0)
     errors = np.sum((hidden @ np.asarray(weights.decoder).T - clean) ** 2, axis=1)
 
@@ -156,7 +170,7 @@ def _printed_residual(key: Any) -> list[Claim]:
     angles = np.deg2rad([0.0, 105.0, 225.0])
     x = np.zeros((3, DIMENSION))
     x[:, :2] = RADIUS * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    x = x @ np.linalg.qr(np.asarray(jax.random.normal(derive(key, "turn"), (DIMENSION, DIMENSION))))[0]
+    x = x @ np.linalg.qr(draw(key, "turn").standard_normal((DIMENSION, DIMENSION)))[0]
     unit = (x / RADIUS).T
     pushes, moves, curvatures = [], [], []
     for decay in (1e-4, 3e-2):
