@@ -36,10 +36,16 @@ def claims(config: Any, root: jax.Array) -> list[Claim]:
     return [*_finite(key), *_pointing(key), *_population(key, config.draws), *_hybrid(key)]
 
 
-def _clusters(key: Any, radius: float, spread: float, noise_std: float) -> tuple[Problem, Any, Weights]:
-    """Samples of a mixture, their labels, and (7)-(8)."""
+def _clusters(key: Any, radius: float, spread: float, noise_std: float, clean: bool) -> tuple[Problem, Any, Weights]:
+    """Samples of a mixture, their labels, and (7)-(8); directions of spread are orthogonal to all means if clean."""
     mixture = data.simplex_mixture(
-        derive(key, "components"), dimension=DIMENSION, components=CLUSTERS, radius=radius, rank=RANK, spread=spread
+        derive(key, "components"),
+        dimension=DIMENSION,
+        components=CLUSTERS,
+        radius=radius,
+        rank=RANK,
+        spread=spread,
+        clean=clean,
     )
     drawn = mixture.sample_balanced(derive(key, "samples"), SIZE)
     problem = Problem(np.asarray(drawn.x), noise_std, DECAY)
@@ -48,11 +54,11 @@ def _clusters(key: Any, radius: float, spread: float, noise_std: float) -> tuple
 
 def _finite(key: Any) -> list[Claim]:
     """(7)-(8): stationary and of non-negative curvature where the gates are sure, and not where they are not."""
-    near, _, near_weights = _clusters(key, 3.0, 0.1, 0.1)
-    loose, labels, loose_weights = _clusters(key, 3.0, 0.3, 0.1)
+    near, _, near_weights = _clusters(key, 3.0, 0.1, 0.1, clean=True)
+    loose, labels, loose_weights = _clusters(key, 3.0, 0.3, 0.1, clean=False)
     margin = theory.margins(loose_weights, loose.x, labels, theory.block_of_neuron(RANKS), noise_std=0.1)
-    far, labels, weights = _clusters(key, 6.0, 0.3, 0.1)
-    noisy, _, noisy_weights = _clusters(key, 6.0, 0.3, 0.2)
+    far, labels, weights = _clusters(key, 6.0, 0.3, 0.1, clean=True)
+    noisy, _, noisy_weights = _clusters(key, 6.0, 0.3, 0.2, clean=True)
 
     curvatures = np.linalg.eigvalsh(_hessian(far, stack(weights)))
     rounding = ACCURACY * curvatures.size * np.max(np.abs(curvatures))
@@ -79,7 +85,7 @@ def _finite(key: Any) -> list[Claim]:
         exact("(7)-(8)", "stationary: gradient norm, radius 3, spread 0.1, σ = 0.1", 0, near.steepness(near_weights)),
         exact("(7)-(8)", "stationary: gradient norm, radius 6, spread 0.3, σ = 0.1", 0, far.steepness(weights)),
         bounded("(7)-(8)", "gradient norm, radius 6, spread 0.3, σ = 0.2", noisy.steepness(noisy_weights), "≤", 1e-8),
-        bounded("§2", f"not stationary, radius 3, spread 0.3, σ = 0.1, margin {float(margin.worst):.1f}: gradient norm",
+        bounded("§2", f"not stationary, spread at random to the means, margin {float(margin.worst):.1f}: gradient norm",
                 loose.steepness(loose_weights), "≥", ACCURACY),
         bounded("§2", "O_k is not free: gradient norm with one block turned at random", far.steepness(turned), "≥",
                 ACCURACY),
@@ -110,20 +116,17 @@ def _hessian(problem: Problem, values: np.ndarray) -> np.ndarray:
 
 def _pointing(key: Any) -> list[Claim]:
     """Erratum 4, second half: a direction of spread that points at another mean, at the same α and β."""
-    means = np.zeros((2, DIMENSION))
-    means[0, 0], means[1, :2] = 4.0, (-2.0, 4.0)
-    draws = draw(key, "pointing").standard_normal((2, SIZE))
+    means = np.zeros((CLUSTERS, DIMENSION))
+    means[0, 0], means[1, :2], means[2, :2] = 4.0, (-2.0, 4.0), (-2.0, -4.0)
+    draws = draw(key, "pointing").standard_normal((CLUSTERS, SIZE))
     draws = (draws - draws.mean(axis=1, keepdims=True)) / draws.std(axis=1, keepdims=True)
     steepness, separability = [], []
-    for axis in (2, 1):  # orthogonal to both means; along what the second mean has orthogonal to the first
+    for axis in (2, 1):  # orthogonal to all means; along what the other means have orthogonal to the first
         x = np.repeat(means, SIZE, axis=0)
-        x[:SIZE, axis] += 0.8 * draws[0]
-        x[SIZE:, 3] += 0.8 * draws[1]
-        labels = np.repeat([0, 1], SIZE)
+        labels = np.repeat(np.arange(CLUSTERS), SIZE)
+        x[np.arange(len(x)), np.asarray([axis, 3, 4])[labels]] += 0.8 * draws.ravel()
         problem = Problem(x, 0.1, DECAY)
-        steepness.append(
-            problem.steepness(theory.block_weights(x, labels, (RANK, RANK), **problem.numbers, rotation_steps=0))
-        )
+        steepness.append(problem.steepness(theory.block_weights(x, labels, RANKS, **problem.numbers)))
         separability.append(data.separability(x, labels))
     return [
         exact("§4.4", "same α and β for directions of spread away from the other mean and towards it",
@@ -203,7 +206,7 @@ def _concentration(key: Any, mixture: Any) -> Claim:
 
 def _hybrid(key: Any) -> list[Claim]:
     """Cor. 3.4, [X3]: copies of a sample beside two clusters."""
-    copies, size = 10, 25
+    copies = size = SIZE
     mixture = data.simplex_mixture(
         derive(key, "components"),
         dimension=DIMENSION,
@@ -217,7 +220,7 @@ def _hybrid(key: Any) -> list[Claim]:
     spread = np.asarray(mixture.sample_balanced(derive(key, "hybrid"), size).x).reshape(size, CLUSTERS, DIMENSION)
     x = np.concatenate([np.tile(np.asarray(mixture.means[0]), (copies, 1)), spread[:, 1], spread[:, 2]])
     problem = Problem(x, 0.1, 0.01)
-    weights = theory.block_weights(x, labels, (1, RANK, RANK), **problem.numbers, rotation_steps=0)
+    weights = theory.block_weights(x, labels, (1, RANK, RANK), **problem.numbers)
     squares = float(np.sum(x[0] ** 2))
 
     def at_length(square: float) -> float:
