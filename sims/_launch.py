@@ -65,6 +65,11 @@ class Run:
             total=models, unit="model", desc=self.record.name, smoothing=0.05, disable=jax.process_index() != 0
         )
 
+    def advance(self, models: int) -> None:
+        """Report models finished outside of `ensemble`."""
+        if self._bar is not None:
+            self._bar.update(models)
+
     def ensemble(self, part: str, function: Callable[..., Any], points: Any, shared: Any = None, **options: Any) -> Any:
         """`ensemble.run`, with this launch's devices, memory, chunk and the record's chunk store for `part`."""
         return ensemble.run(

@@ -223,6 +223,31 @@ def test_undefined_scores_are_reported(rng, key):
     assert "1 undefined" in str(table)
 
 
+def test_a_class_without_any_defined_sample_leaves_the_combination_out(rng, key):
+    activations, memorized = rng.random((40, 8)), np.arange(40) < 20
+    activations[memorized] = 1.0  # constant rows have no kurtosis
+    table = detection.score_table(key, activations, memorized)
+    assert [row.name for row in table.rows] == [statistic.__name__ for statistic in detection.STATISTICS]
+    assert table["kurtosis"].undefined == 20
+
+
+def test_the_best_column_is_chosen_where_it_may_look_and_an_undefined_one_loses(rng):
+    memorized, on = np.arange(80) % 2 == 0, np.arange(80) < 40
+    good_there, good_elsewhere = rng.random(80), rng.random(80)
+    good_there[on] += 2 * memorized[on]
+    good_elsewhere[~on] += 2 * memorized[~on]
+    undefined = np.where(np.arange(80) == 3, np.nan, memorized.astype(float))
+    columns = [detection.Column(name, scores) for name, scores in
+               (("undefined", undefined), ("elsewhere", good_elsewhere), ("there", good_there))]  # fmt: skip
+    assert detection.best_column(columns, memorized, on).name == "there"
+    assert detection.best_column(columns, memorized, ~on).name == "undefined"
+    assert detection.best_column(columns[1:], memorized, ~on).name == "elsewhere"
+    reversed_ = [detection.Column("wrong way", -1.0 * memorized), detection.Column("chance", np.zeros(80))]
+    assert detection.best_column(reversed_, memorized, on).name == "chance"  # never flipped
+    with pytest.raises(ValueError, match="on must hold"):
+        detection.best_column(columns, memorized, memorized)
+
+
 def test_activations_in_a_file_give_the_table_in_three_lines(rng):
     h, memorized = _spiky_and_balanced(rng)
     file = io.BytesIO()

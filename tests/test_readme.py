@@ -4,17 +4,48 @@ import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from sims import _launch, score_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
+@pytest.fixture
+def saved_activations(tmp_path, monkeypatch):
+    """A working directory with the file that README's scoring example reads; the answer is known in one layer."""
+    draws, memorized = np.random.default_rng(0), np.arange(60) < 20
+    spiky = np.where(memorized[:, None], np.eye(16)[np.arange(60) % 16], draws.random((60, 16)))
+    np.savez(tmp_path / "activations.npz", early=draws.random((60, 8)), late=spiky, memorized=memorized)
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_python_blocks_run(number, capsys):
+def test_python_blocks_run(number, capsys, saved_activations):
     exec(compile(BLOCKS[number], f"README block {number}", "exec"), {})
     assert capsys.readouterr().out
+
+
+def test_the_scoring_command_prints_the_same_scores(capsys, saved_activations):
+    _launch.main(
+        "score_model", score_model.Config, score_model.compute, score_model.report, smoke=score_model.SMOKE,
+        resolve=score_model.resolve, arguments=["--activations", "activations.npz", "--no-figure"],
+    )  # fmt: skip
+    command = capsys.readouterr().out
+    assert "python -m sims.score_model --activations activations.npz" in README
+    (block,) = [block for block in BLOCKS if "activations.npz" in block]
+    exec(compile(block, "README, scoring", "exec"), {})
+    areas = [
+        re.findall(r"^(\S+/\S+) +([\d.]+)", text, flags=re.MULTILINE) for text in (command, capsys.readouterr().out)
+    ]
+    assert len(areas[0]) == 12
+    assert ("late/participation_ratio", "1.000") in areas[0]
+    # the halves differ, so only what does not depend on them can be equal
+    assert [name for name, _ in areas[0]] == [name for name, _ in areas[1]]
+    assert ("late/participation_ratio", "1.000") in areas[1]
 
 
 def test_there_are_blocks_commands_and_claims():

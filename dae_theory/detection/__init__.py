@@ -26,7 +26,17 @@ from dae_theory.detection.roc import (
     threshold_at_fpr,
     tpr_at_fpr,
 )
-from dae_theory.detection.table import Column, Row, ScoreTable, control_columns, evaluate, score_columns, score_table
+from dae_theory.detection.selection import best_column
+from dae_theory.detection.table import (
+    Column,
+    Row,
+    ScoreTable,
+    control_columns,
+    evaluate,
+    score_columns,
+    score_table,
+    stratified_split,
+)
 
 __all__ = [
     "STATISTICS",
@@ -37,6 +47,7 @@ __all__ = [
     "ScoreTable",
     "SpikinessDetector",
     "auroc",
+    "best_column",
     "bootstrap_interval",
     "control_columns",
     "delong_difference",
@@ -53,6 +64,7 @@ __all__ = [
     "score_columns",
     "score_table",
     "std",
+    "stratified_split",
     "threshold_at_fpr",
     "tpr_at_fpr",
 ]

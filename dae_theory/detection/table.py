@@ -265,12 +265,15 @@ def evaluate(
 
 
 def _combined(columns: Sequence[Column], labels: np.ndarray, fit: np.ndarray) -> list[Column]:
-    """Logistic regression on the scores (controls left out); none with fewer than two scores."""
+    """Logistic regression on the scores (controls left out); none with fewer than two scores, or if a class of the
+    fitting split has no sample in which all scores are defined."""
     scores = [column for column in columns if not column.control]
     if len(scores) < 2:
         return []
     features = np.stack([column.scores for column in scores], axis=1)
     defined = ~np.isnan(features).any(axis=1)
+    if len(np.unique(labels[fit & defined])) < 2:
+        return []
     statistics = [_take(index) for index in range(len(scores))]
     detector = detectors.CombinedDetector(statistics).fit(features[fit & defined], labels[fit & defined])
     values, seconds = np.full(labels.size, np.nan), float("nan")

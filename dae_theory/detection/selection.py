@@ -1,0 +1,39 @@
+"""Choosing among many scores: by AUROC on one split, to be reported on another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dae_theory import checks
+from dae_theory.detection.roc import auroc
+from dae_theory.detection.table import Column
+
+
+def best_column(columns: Sequence[Column], memorized: Any, on: Any) -> Column:
+    """The score with the highest AUROC on the samples `on`; the first of equals. One that is undefined there loses.
+
+    The AUROC it was chosen by is optimistic: report it on the other samples, as `evaluate(..., fit=on)` does.
+
+    Args:
+        columns: the scores, each (n,).
+        memorized: labels, (n,).
+        on: which samples may be looked at, booleans (n,).
+
+    Raises:
+        ValueError: no columns, other lengths, or `on` holds samples of one class only.
+    """
+    if not columns:
+        raise ValueError("columns must hold at least one score; got none")
+    labels, on = np.asarray(memorized, dtype=bool), np.asarray(on, dtype=bool)
+    checks.shape("on", on, labels.shape)
+    if len(np.unique(labels[on])) != 2:
+        raise ValueError(f"on must hold samples of both classes; got {labels[on].sum()} memorized of {on.sum()}")
+    for column in columns:
+        checks.shape("columns", column.scores, labels.shape)
+
+    def merit(column: Column) -> float:
+        scores = np.asarray(column.scores, dtype=float)[on]
+        return -1.0 if np.isnan(scores).any() else float(auroc(scores[labels[on]], scores[~labels[on]]))
+
+    return columns[int(np.argmax([merit(column) for column in columns]))]
