@@ -87,14 +87,15 @@ def expected_loss(
         ValueError: bad weights, samples, σ or λ, or a number of samples out of range.
     """
     weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
-    return _expected_loss(weights, x, noise_std, weight_decay, _shares(x, samples), memory)
+    return shared_loss(weights, x, noise_std, weight_decay, shares(x, samples), memory)
 
 
 @partial(jax.jit, static_argnames="memory")
 @_full_precision
-def _expected_loss(
-    weights: Weights, x: Array, noise_std: Array, weight_decay: Array, share: Array, memory: int
+def shared_loss(
+    weights: Weights, x: Array, noise_std: Array, weight_decay: Array, share: Array, memory: int = MEMORY
 ) -> Float[Array, ""]:
+    """`expected_loss` for arguments already checked; `share` is the weight of each row, (n,)."""
     covariance = noise_std**2 * (weights.encoder.T @ weights.encoder)
     error = _square(weights, x @ weights.encoder, covariance, x, None, share, memory) + share @ jnp.sum(x**2, axis=1)
     return error + weight_decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2))
@@ -158,7 +159,7 @@ def _affine_distance(
     target = x @ slope.T + intercept[None, :]
     cross = variance * jnp.sum(weights.decoder * (slope @ weights.encoder), axis=0)
     covariance = variance * (weights.encoder.T @ weights.encoder)
-    share = _shares(x, None)
+    share = shares(x, None)
     own = share @ jnp.sum(target**2, axis=1) + variance * jnp.sum(slope**2)
     return own + _square(weights, x @ weights.encoder, covariance, target, cross, share, memory)
 
@@ -278,7 +279,7 @@ def _sampled(key: Array, error: Callable[[Array], Array], x: Array, noise_std: A
     return Sampled(jnp.mean(mean), jnp.sqrt(jnp.sum(variances)) / x.shape[0])
 
 
-def _shares(x: Array, samples: ArrayLike | None) -> Array:
+def shares(x: Array, samples: ArrayLike | None) -> Array:
     """1/n for the rows that count, 0 for padding."""
     rows = x.shape[0]
     if samples is None:

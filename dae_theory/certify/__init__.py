@@ -1,0 +1,31 @@
+"""Certified minimizers: polish to a stationary point of the exact objective (6), and say what it is."""
+
+from dae_theory.certify.certificate import (
+    GLOBAL,
+    LOCAL,
+    LOCAL_IN_WIDTH,
+    NOT_STATIONARY,
+    SADDLE,
+    VERDICTS,
+    Certificate,
+    certify,
+)
+from dae_theory.certify.curvature import hessian
+from dae_theory.certify.newcomers import Newcomer, newcomer_pull
+from dae_theory.certify.polishing import Polished, polish
+
+__all__ = [
+    "GLOBAL",
+    "LOCAL",
+    "LOCAL_IN_WIDTH",
+    "NOT_STATIONARY",
+    "SADDLE",
+    "VERDICTS",
+    "Certificate",
+    "Newcomer",
+    "Polished",
+    "certify",
+    "hessian",
+    "newcomer_pull",
+    "polish",
+]

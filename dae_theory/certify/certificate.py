@@ -1,0 +1,270 @@
+"""Certificates: is a point a minimizer of the objective (6), locally, and over all widths?
+
+First order    the gradient of the exact objective
+second order   its Hessian over all neurons that are not zero, and probes of finite size where that is flat
+beyond         the pull [X5] on a new neuron, see `newcomers`: with zero columns it decides local minimality too
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from dae_theory import checks, gaussian, risk
+from dae_theory.certify import curvature
+from dae_theory.certify.newcomers import Newcomer, even_directions, strongest_newcomer
+from dae_theory.model import Weights
+
+VERDICTS = (
+    "not stationary",
+    "saddle",
+    "local minimum",
+    "local minimum; a new neuron would grow",
+    "global minimum (no growing neuron found in N starts)",
+)
+NOT_STATIONARY, SADDLE, LOCAL, LOCAL_IN_WIDTH, GLOBAL = range(len(VERDICTS))
+
+PROBE = 1e-3  # length of a probe: no certificate calls a point a local minimum that such a step is seen to improve
+PROBES = 32
+FLAT = 1e-7  # curvature over the largest one, up to which a direction counts as flat
+GROWING = 1e-6  # relative excess of G over λ from which on a newcomer counts as growing
+ZERO = PROBE**2  # ‖w1_j‖‖w2_j‖ of a neuron that counts as a zero column: a probe may turn it anywhere
+LARGEST = 4000  # weights 2dp whose Hessian is made: 128 MB in float64
+
+
+@struct.dataclass
+class Certificate:
+    """What is known about a point of the objective (6); made by `certify`.
+
+    Attributes:
+        loss: L of (6).
+        gradient_norm: ‖∂L‖ over both matrices.
+        relative_gradient: the same over ‖∂ E‖f‖²‖ + ‖∂ 2E fᵀx‖ + ‖∂ λ‖W‖²‖, the parts that cancel.
+        smallest_curvature: the smallest eigenvalue of the Hessian over all neurons that are not zero and, where there
+            are zero ones, 2(λ − G), the curvature along the best newcomer.
+        largest_curvature: the largest eigenvalue of the Hessian.
+        flat_directions: how many eigenvalues are within 1e-7 of the largest, in absolute value.
+        predicted_flat_directions: how many the model's symmetries account for, see `curvature`.
+        zero_neurons: how many neurons are zero, or as small as a probe (‖w1_j‖‖w2_j‖ ≤ 1e-6).
+        growth: G/λ of [X5], with G the largest pull found; infinite for λ = 0 unless nothing pulls. At a stationary
+            point no width has a loss below `loss`/max(growth, 1), as far as G is the maximum.
+        newcomer: the direction that is pulled most, and how it was found.
+        proven: no newcomer grows, by a bound over the whole sphere; otherwise growth ≤ 1 is the result of a search.
+        code: index into `VERDICTS`.
+    """
+
+    loss: Float[Array, "*members"]
+    gradient_norm: Float[Array, "*members"]
+    relative_gradient: Float[Array, "*members"]
+    smallest_curvature: Float[Array, "*members"]
+    largest_curvature: Float[Array, "*members"]
+    flat_directions: Array
+    predicted_flat_directions: Array
+    zero_neurons: Array
+    growth: Float[Array, "*members"]
+    newcomer: Newcomer
+    proven: Array
+    code: Array
+
+    @property
+    def verdict(self) -> Any:
+        """The verdict in words; for a batch of certificates an array of them."""
+        words = np.asarray([text.replace(" N ", f" {self.newcomer.starts} ") for text in VERDICTS])[
+            np.asarray(self.code)
+        ]
+        return str(words) if words.ndim == 0 else words
+
+
+def certify(
+    weights: Weights,
+    x: ArrayLike,
+    *,
+    noise_std: ArrayLike,
+    weight_decay: ArrayLike,
+    samples: ArrayLike | None = None,
+    tolerance: float = 1e-8,
+    starts: int = 32,
+) -> Certificate:
+    """Certificate of a point of the exact objective (6).
+
+    Verdicts, in the order in which they are given:
+
+    - `not stationary`: the gradient is above `tolerance`, or a zero encoder column has a decoder that is not zero and
+      feels a pull (a kink);
+    - `saddle`: a negative curvature, a probe of length 1e-3 that lowers the loss by more than rounding and gradient can
+      explain, or a zero neuron that grows;
+    - `global minimum (no growing neuron found in N starts)`: no direction is pulled by more than λ, so by convexity in
+      the measure of neurons no network of any width has a smaller loss; proven only where `proven` says so;
+    - `local minimum; a new neuron would grow`: a wider network has a smaller loss;
+    - `local minimum`: the gradient left is too large to tell whether a newcomer grows.
+
+    Works under jit and vmap. The Hessian has (2dp)² entries and as many columns of exact second derivatives; it and the
+    growth of newcomers are decompositions and loops, so on several CPU devices members go one by one (`group=1` in
+    `ensemble.run`).
+
+    Args:
+        weights: decoder and encoder, (d, p) each, float64.
+        x: samples, (n, d).
+        noise_std: σ > 0; at σ = 0 the objective has kinks everywhere.
+        weight_decay: λ ≥ 0.
+        samples: how many rows of x count, from the first on; all by default.
+        tolerance: gradient norm up to which a point counts as stationary.
+        starts: ascents in the search for a growing neuron, ≥ 1.
+
+    Raises:
+        ValueError: bad weights, samples, σ, λ, tolerance or starts, single precision, or more than 4000 weights.
+    """
+    weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
+    checks.positive("tolerance", tolerance)
+    starts = checks.integer("starts", starts, 1)
+    if 2 * weights.encoder.size > LARGEST:
+        raise ValueError(
+            f"weights must have at most {LARGEST} entries, whose Hessian fits in memory; got {2 * weights.encoder.size}"
+        )
+    return _certify(weights, x, noise_std, weight_decay, risk.shares(x, samples), tolerance, starts)
+
+
+def arguments(
+    weights: Weights, x: ArrayLike, noise_std: ArrayLike, weight_decay: ArrayLike
+) -> tuple[Weights, Array, Array, Array]:
+    """Checked arguments in float64.
+
+    Raises:
+        ValueError: bad weights, samples, σ or λ, σ = 0, or single precision.
+    """
+    weights, x, noise_std, weight_decay = risk.arguments(weights, x, noise_std, weight_decay)
+    checks.positive("noise_std", noise_std)
+    if x.dtype != jnp.float64:
+        raise ValueError(
+            f"weights and x must be float64 for a certificate (jax_enable_x64, and no float32 in both); got {x.dtype}"
+        )
+    return weights, x, noise_std, weight_decay
+
+
+def objective(x: Array, noise_std: Array, weight_decay: Array, share: Array) -> Any:
+    """The exact objective (6) as a function of weights, for checked arguments."""
+    return lambda weights: risk.shared_loss(weights, x, noise_std, weight_decay, share)
+
+
+def norm(tree: Any) -> Array:
+    """‖·‖₂ over all leaves."""
+    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
+
+
+@partial(jax.jit, static_argnames="starts")
+def _certify(
+    weights: Weights,
+    x: Array,
+    noise_std: Array,
+    weight_decay: Array,
+    share: Array,
+    tolerance: ArrayLike,
+    starts: int,
+) -> Certificate:
+    loss_of = objective(x, noise_std, weight_decay, share)
+    loss, gradient = jax.value_and_grad(loss_of)(weights)
+    steepness = norm(gradient)
+    scale = loss + share @ jnp.sum(x**2, axis=1)
+
+    first, second = (jnp.linalg.norm(part, axis=0) for part in (weights.encoder, weights.decoder))
+    zero = first * second <= ZERO
+    spectrum, vectors, free = _spectrum(loss_of, weights, zero)
+    largest = jnp.max(jnp.abs(spectrum))
+    flat = jnp.abs(spectrum) <= FLAT * largest
+    improves = _improves(loss_of, weights, loss, vectors, flat, free, steepness, scale)
+
+    decay = weight_decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2))
+    newcomer = strongest_newcomer(weights, x, noise_std, share, loss - decay, starts)
+    has_decay = weight_decay > 0
+    pulls = newcomer.pull > scale * 1e-12
+    growth = jnp.where(has_decay, newcomer.pull / jnp.where(has_decay, weight_decay, 1), jnp.where(pulls, jnp.inf, 0.0))
+    grows = growth > 1 + GROWING
+    surely = jnp.where(has_decay, newcomer.pull > weight_decay * (1 + GROWING) + steepness, pulls)
+
+    kink = jnp.any((first == 0) & (second > 0)) & pulls
+    stationary = (steepness <= tolerance) & ~kink
+    lowest = jnp.min(jnp.where(jnp.any(~zero), spectrum, jnp.inf))
+    smallest = jnp.where(jnp.any(zero), jnp.minimum(lowest, 2 * (weight_decay - newcomer.pull)), lowest)
+    saddle = (lowest < -FLAT * largest) | improves | (jnp.any(zero) & surely)
+    minimum = jnp.where(surely, LOCAL_IN_WIDTH, jnp.where(grows, LOCAL, GLOBAL))
+    return Certificate(
+        loss=loss,
+        gradient_norm=steepness,
+        relative_gradient=steepness / _parts(weights, x, noise_std, weight_decay, share, gradient),
+        smallest_curvature=smallest,
+        largest_curvature=jnp.where(jnp.any(~zero), largest, smallest),
+        flat_directions=jnp.sum((flat & (free > 0)).astype(jnp.int32)),
+        predicted_flat_directions=curvature.predicted_flat_directions(
+            jax.tree.map(lambda part: jnp.where(zero[None, :], 0, part), weights), x, noise_std, weight_decay, share
+        ),
+        zero_neurons=jnp.sum(zero.astype(jnp.int32)),
+        growth=growth,
+        newcomer=newcomer,
+        proven=newcomer.bound <= weight_decay,
+        code=jnp.where(stationary, jnp.where(saddle, SADDLE, minimum), NOT_STATIONARY),
+    )
+
+
+def _spectrum(loss_of: Any, weights: Weights, zero: Array) -> tuple[Array, Array, Array]:
+    """Eigenvalues and eigenvectors of the Hessian over neurons that are not zero, and 1 for the eigenvectors of those.
+
+    At a zero neuron the objective has no second derivative. Its rows are replaced by a large multiple of the identity,
+    which keeps its eigenvectors at the upper end, apart from all others.
+    """
+    matrix = curvature.hessian(loss_of, weights)
+    counted = jnp.tile(~zero, 2 * weights.dimension)  # neurons are the last axis of both matrices
+    both = counted[:, None] & counted[None, :]
+    matrix = jnp.where(both, matrix, 0)
+    aside = 2 * jnp.sqrt(jnp.sum(matrix**2)) + 1
+    values, vectors = jnp.linalg.eigh(matrix + jnp.diag(jnp.where(counted, 0, aside)))
+    free = jnp.arange(values.size) < jnp.sum(counted.astype(jnp.int32))
+    return jnp.where(free, values, 0), vectors, free.astype(values.dtype)
+
+
+def _improves(
+    loss_of: Any,
+    weights: Weights,
+    loss: Array,
+    vectors: Array,
+    flat: Array,
+    free: Array,
+    steepness: Array,
+    scale: Array,
+) -> Array:
+    """Whether a probe of length 1e-3 lowers the loss by more than its rounding and the gradient can explain.
+
+    Probes go both ways along the lowest eigenvector, mixtures of the flat ones, and mixtures of all.
+    """
+    center, rebuild = ravel_pytree(weights)
+    mixtures = jnp.asarray(even_directions(PROBES, center.size), center.dtype)
+    among = jnp.concatenate([mixtures[: PROBES // 2] * flat.astype(center.dtype)[None, :], mixtures[PROBES // 2 :]])
+    lowest = jnp.zeros((1, center.size), center.dtype).at[0, 0].set(1)
+    coefficients = jnp.concatenate([lowest, among]) * free[None, :]
+    lengths = jnp.linalg.norm(coefficients, axis=1, keepdims=True)
+    directions = (coefficients / jnp.where(lengths > 0, lengths, 1)) @ vectors.T
+    probes = center[None, :] + PROBE * jnp.concatenate([directions, -directions])
+    losses = jax.lax.map(lambda values: loss_of(rebuild(values)), probes, batch_size=8)
+    rounding = 64 * jnp.finfo(center.dtype).eps * scale
+    return jnp.min(losses) < loss - rounding - PROBE * steepness
+
+
+def _parts(weights: Weights, x: Array, noise_std: Array, weight_decay: Array, share: Array, gradient: Weights) -> Array:
+    """‖∂ E‖f‖²‖ + ‖∂ 2E fᵀx‖ + ‖∂ λ‖W‖²‖."""
+
+    def overlap(weights: Weights) -> Array:
+        variances = noise_std**2 * jnp.sum(weights.encoder**2, axis=0)[None, :]
+        hidden = gaussian.relu(gaussian.marginal(x @ weights.encoder, variances)).first
+        return 2 * (share @ jnp.sum((x @ weights.decoder) * hidden, axis=1))
+
+    pull = jax.grad(overlap)(weights)
+    decay = jax.tree.map(lambda part: 2 * weight_decay * part, weights)
+    energy = jax.tree.map(lambda whole, one, other: whole + one - other, gradient, pull, decay)
+    parts = norm(energy) + norm(pull) + norm(decay)
+    return jnp.where(parts > 0, parts, 1)
