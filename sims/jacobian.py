@@ -1,0 +1,128 @@
+"""Singular values of the denoiser's Jacobian J(x) at training samples, beside those that theory predicts.
+
+few    rank 1, (‖x_i‖² − nλ)/(‖x_i‖² + σ²), where the samples are separable
+many   the gains (Λ_j − nλ)/(Λ_j + n_kσ²) of the sample's cluster: those of a mixture's component, or one cluster of all
+       images. Centred images have mean zero: no gate is open on all of them, so the theorem is silent there
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dae_theory import compare, theory
+from sims import _launch, _pair
+
+
+@dataclass(frozen=True)
+class Config(_pair.PairConfig):
+    """Train nets on few and on many samples and compare the singular values of their Jacobians with theory's."""
+
+    points: int = 100
+    """Samples at which the Jacobian of the generalizing nets is taken; the memorizing ones: all of theirs."""
+
+
+SMOKE = _pair.SMOKE | {"points": 10}
+resolve = _pair.resolve
+KEPT = 40  # singular values
+RESOLVED = 0.05  # predicted values that are compared
+
+
+def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+    """Mixture, images as they are, images centred."""
+    run.expect(6 * config.seeds, 6 * config.seeds * config.steps)
+    groups = [[_pair.mixture_world(config, 2)], _pair.image_worlds(config, 2, (False, True))]
+    results, names = [], []
+    for worlds in groups:
+        for world, nets in zip(worlds, _pair.train_pair(config, run, worlds), strict=True):
+            names.append(world.name)
+            results.append([_spectra(config, world, regime, nets[regime]) for regime in _pair.REGIMES])
+    fields = {
+        name: (("world", "regime", *axes), np.stack([np.stack([one[name] for one in row]) for row in results]))
+        for name, axes in DIMS.items()
+    }
+    coords = {
+        "world": names,
+        "regime": list(_pair.REGIMES),
+        "seed": np.arange(config.seeds),
+        "index": 1 + np.arange(KEPT),
+    }
+    return xr.Dataset(fields, coords=coords).assign_attrs(width=config.width, noise_std=config.noise_std)
+
+
+DIMS = {"measured": ("seed", "index"), "spread": ("index",), "predicted": ("index",), "samples": (), "weight_decay": ()}
+
+
+def _spectra(config: Config, world: _pair.World, regime: str, nets: Any) -> dict[str, Any]:
+    """Mean singular values over samples, for every seed, their spread over samples, and the predicted ones."""
+    x, decay = np.asarray(world.training(regime)), world.weight_decays[regime]
+    levels = {"noise_std": config.noise_std, "weight_decay": decay}
+    rows = np.linspace(0, len(x) - 1, min(config.points, len(x))).astype(int)
+    if regime == "few":
+        predicted = np.asarray(theory.memorizing_gains(x, **levels))[:, None]
+        owner = rows
+    else:
+        ranks = _kept(x, world.labels, decay, config.width)
+        predicted = np.asarray(theory.block_gains(x, world.labels, ranks, **levels))
+        owner = world.labels[rows]
+    values = []
+    for encoder in np.asarray(nets.encoder):  # tied: J = W diag(gates) Wᵀ
+        open_columns = encoder[None] * (x[rows] @ encoder > 0)[:, None, :]
+        values.append(np.linalg.svd(open_columns, compute_uv=False) ** 2)
+    measured = _width(np.stack(values))
+    return {
+        "measured": measured.mean(axis=1),
+        "spread": measured.std(axis=(0, 1)),
+        "predicted": _width(predicted[owner]).mean(axis=0),
+        "samples": float(len(x)),
+        "weight_decay": decay,
+    }
+
+
+def _kept(x: np.ndarray, labels: np.ndarray, decay: float, width: int) -> tuple[int, ...]:
+    """p_k: every direction with Λ_j > nλ, as far as the width goes."""
+    spectrum = theory.sample_spectrum(x, labels)
+    alive = np.asarray(spectrum.eigenvalues) > decay / np.asarray(spectrum.proportions)[:, None]
+    return tuple(np.minimum(alive.sum(axis=1), width // len(alive)).tolist())
+
+
+def _width(values: np.ndarray) -> np.ndarray:
+    """KEPT entries on the last axis, zeros behind."""
+    values = values[..., :KEPT]
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, KEPT - values.shape[-1])])
+
+
+def report(data: xr.Dataset) -> str:
+    """The first singular values, and how far all predicted ones are off."""
+    rows = []
+    for name in data["world"].values:
+        for regime in data["regime"].values:
+            at = data.sel(world=name, regime=regime)
+            predicted, measured = at["predicted"].values, at["measured"].transpose("seed", "index").values
+            found = compare.compare(predicted, measured, scale=1.0)
+            used = predicted > RESOLVED
+            rows.append(
+                [
+                    f"{name}, n = {int(at['samples'])}",
+                    f"{used.sum()}",
+                    f"{predicted[0]:.4f}",
+                    f"{float(found.mean[0]):.4f} ± {float(found.sem[0]):.4f}",
+                    f"{predicted[1]:.4f}",
+                    f"{float(found.mean[1]):.4f} ± {float(found.sem[1]):.4f}",
+                    f"{np.abs(np.asarray(found.deviation))[used].mean():.4f}",
+                    f"{np.abs(np.asarray(found.deviation)).max():.4f}",
+                ]
+            )
+    header = ["samples", "rank", "theory s₁", "mean ± SEM", "theory s₂", "mean ± SEM", "mean |gap|", "largest gap"]
+    return "\n".join(
+        [
+            f"singular values of J at training samples, p = {data.attrs['width']}, {data.sizes['seed']} seeds;"
+            f" rank: predicted values above {RESOLVED:g}; gaps absolute, the largest over all {data.sizes['index']}",
+            _launch.table(rows, header),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    _launch.main("jacobian", Config, compute, report, smoke=SMOKE, resolve=resolve)
