@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dae_theory import memorization, theory
+from dae_theory import certify, memorization, risk, theory
 from dae_theory.model import Weights, denoise, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
@@ -18,10 +18,21 @@ from sims._sources import World
 
 ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
 NEGLIGIBLE = 1e-3  # size, relative to the largest neuron, below which a merged neuron is not counted
+SLICE = 64  # training rows of one piece of an exact loss: a cell pays for the rows it has, not for the padding
+POLISHED = 1e-8  # gradient norm at which polishing stops
 
 
 def member(
-    point: dict[str, Any], worlds: World, *, seed: int, settings: Settings, rows: int, evaluation: int, truth: Callable
+    point: dict[str, Any],
+    worlds: World,
+    *,
+    seed: int,
+    settings: Settings,
+    rows: int,
+    evaluation: int,
+    truth: Callable,
+    population: bool,
+    polish: int,
 ) -> dict[str, Any]:
     """Observables of one net.
 
@@ -33,6 +44,8 @@ def member(
         rows: static bound on the number of training rows, copies included.
         evaluation: noisy points behind every mean.
         truth: (world's truth, σ) -> f_gt.
+        population: the world's truth is the mixture that its samples come from, so that the test loss closes.
+        polish: steps of L-BFGS on the exact objective after training; everything is measured on what they lead to.
     """
     world = jax.tree.map(lambda field: field[point["world"]], worlds)
     key = derive(jax.random.key(seed), "member", point["identity"])
@@ -46,6 +59,14 @@ def member(
     weights = jax.tree.map(lambda w: w.astype(jnp.float64), trained.weights)
     x, sigma, decay = (jnp.asarray(value, jnp.float64) for value in (x, point["sigma"], point["lambda"]))
 
+    measured = {"train_objective": trained.history.loss[-1].astype(jnp.float64), "finite": trained.finite}
+    if polish:
+        numbers = {"noise_std": sigma, "weight_decay": decay, "samples": samples}
+        ended = certify.polish(weights, x, **numbers, tolerance=POLISHED, max_steps=polish, newton_steps=0)
+        weights = ended.weights
+        measured |= {"polished": ended.converged, "gradient_norm": ended.gradient_norm, "polish_steps": ended.steps}
+    measured |= _exact(weights, x, samples, sigma, decay, world, population)
+
     live = row < samples
     distinct = live & ((row == 0) | (row >= copies))
     picked = jnp.arange(evaluation) % samples
@@ -57,7 +78,6 @@ def member(
     per_point = _at_points(
         weights, clean, y, output, theory.empirical_denoiser(x, sigma, samples=samples)(y), truth(world.truth, sigma)(y)
     )
-    measured = {"train_objective": trained.history.loss[-1].astype(jnp.float64), "finite": trained.finite}
     for number, name in enumerate(("train", "test")):
         measured |= {f"{name}_{key}": jnp.nanmean(values, where=kind == number) for key, values in per_point.items()}
         to_truth, to_empirical = (measured[f"{name}_distance_to_{other}"] for other in ("truth", "empirical"))
@@ -80,6 +100,32 @@ def member(
             weights, x[picked][few], spectrum.directions[labels[few]], gains[labels[few]]
         ),
     }
+
+
+def _exact(
+    weights: Weights, x: Array, samples: Array, sigma: Array, decay: Array, world: World, population: bool
+) -> dict[str, Array]:
+    """Losses with the noise integrated in closed form: (6) and its data term on the training rows, the data term on
+    fresh points, and the test loss of the population where that is a mixture.
+    """
+    padded = jnp.pad(x, ((0, -len(x) % SLICE), (0, 0)))
+    none = jnp.zeros_like(decay)
+
+    def add(piece: Array, total: Array) -> Array:
+        start = piece * SLICE
+        counts = start + jnp.arange(SLICE) < samples
+        share = jnp.where(counts, 1 / samples.astype(x.dtype), 0)
+        return total + risk.shared_loss(weights, jax.lax.dynamic_slice_in_dim(padded, start, SLICE), sigma, none, share)
+
+    loss = jax.lax.fori_loop(0, (samples + SLICE - 1) // SLICE, add, none)
+    losses = {
+        "train_exact_loss": loss,
+        "exact_objective": loss + decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2)),
+        "fresh_exact_loss": risk.expected_loss(weights, world.fresh, noise_std=sigma, weight_decay=0.0),
+    }
+    if population:
+        losses["population_loss"] = risk.mixture_loss(weights, world.truth, noise_std=sigma)
+    return losses
 
 
 def jacobian_error(

@@ -22,7 +22,7 @@ from dae_theory.randomness import derive
 from dae_theory.training import Settings
 from sims import _launch, _sources
 from sims._axes import AXES, axis_values, coordinates, fine_values
-from sims._cell import member
+from sims._cell import POLISHED, member
 
 AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation"]
 INDEX = "train_index"  # D_gt/(D_gt + D_emp) at noisy training points: 1 = memorizing
@@ -97,6 +97,9 @@ class Config:
     """One matrix W = W1 = W2."""
     evaluation: int = 128
     """Noisy points behind every measured mean."""
+    polish: int = 0
+    """Steps of L-BFGS on the exact objective (6) after training, 0 for none; then everything is measured on the
+    minimizer they lead to. Takes many times longer than training: best on a small grid."""
 
     @property
     def axes(self) -> dict[str, np.ndarray]:
@@ -135,6 +138,7 @@ def resolve(config: Config) -> Config:
         ("p", 1),
         ("rank", 1),
         ("image_rank", 1),
+        ("polish", 0),
     ):
         if getattr(config, option) < least:
             raise ValueError(f"--{option.replace('_', '-')} must be at least {least}; got {getattr(config, option)}")
@@ -170,7 +174,9 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
     source = _sources.source(config)
     at = coordinates(config, points, source.dimension)
     width = ensemble.buckets(at["p"], ratio=3.0)
-    rows = int((at["n"] + at["copies"] - 1).max())
+    samples = at["n"] + at["copies"] - 1
+    # polishing pays for padding in every step, training does not
+    rows = ensemble.buckets(samples, ratio=3.0) if config.polish else np.full_like(samples, samples.max())
     settings = Settings(
         learning_rate=config.learning_rate,
         init_scale=config.init_scale,
@@ -183,17 +189,20 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
     results: dict[str, np.ndarray] = {}
     for dimension in np.unique(at["d"]):
         worlds, world = _draw_worlds(config, source, at, points["seed"], dimension)
-        for bucket in np.unique(width[at["d"] == dimension]):
-            here = np.flatnonzero((at["d"] == dimension) & (width == bucket))
+        of_dimension = at["d"] == dimension
+        for bucket, most in np.unique(np.stack([width, rows], axis=1)[of_dimension], axis=0):
+            here = np.flatnonzero(of_dimension & (width == bucket) & (rows == most))
             part = run.ensemble(
-                f"d{dimension}-p{bucket}",
+                f"d{dimension}-p{bucket}-n{most}",
                 partial(
                     member,
                     seed=config.seed,
                     settings=replace(settings, width=int(bucket)),
-                    rows=rows,
+                    rows=int(most),
                     evaluation=config.evaluation,
                     truth=source.truth_denoiser,
+                    population=source.is_mixture,
+                    polish=config.polish,
                 ),
                 {"world": world[here], "identity": identity[here]}
                 | {name: at[name][here] for name in ("n", "p", "sigma", "lambda", "copies")},
@@ -302,8 +311,19 @@ def report(data: xr.Dataset) -> str:
             *(f"  {label:<{max(len(a) for a, _ in LINES.values())}}  {meaning}" for label, meaning in LINES.values()),
             "",
             f"padding widths to buckets: {data.attrs['padding']:.2f} times the arithmetic; diverged runs: {failed}",
+            *_polished(data),
         ]
     )
+
+
+def _polished(data: xr.Dataset) -> list[str]:
+    if "polished" not in data:
+        return []
+    converged, steepness = float((data["polished"] == 1).mean()), data["gradient_norm"]
+    return [
+        f"polished on the exact objective: {converged:.0%} to a gradient of {POLISHED:g}; gradient left: median"
+        f" {float(steepness.median()):.0e}, largest {float(steepness.max()):.0e}"
+    ]
 
 
 def _band(found: boundary.Crossing) -> str:
