@@ -1,0 +1,166 @@
+"""Representations of memorized samples are spiky, those of generalized samples balanced: every score, over samples.
+
+Nets on few samples at their own noisy samples, nets on many at theirs and at held-out ones. Scores of h and the AUROC
+of each as a detector of memorization; theory draws a one-hot h, r_i x_iᵀ(x_i + σε), for the memorized samples.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from dae_theory import detection, noise, theory
+from dae_theory.model import Weights, denoise, represent
+from dae_theory.randomness import derive
+from dae_theory.representation import Spikiness, spikiness
+from sims import _launch, _pair
+from sims._training import one
+
+
+@dataclass(frozen=True)
+class Config(_pair.PairConfig):
+    """Train nets on few and on many samples and score how spiky their representations are."""
+
+    points: int = 100
+    """Noisy samples a net: the few are drawn again until there are so many."""
+
+
+SMOKE = _pair.SMOKE | {"points": 12}
+resolve = _pair.resolve
+GROUPS = ("few, training", "many, training", "many, held out")
+SCORES = tuple(field.name for field in fields(Spikiness))
+SIGN = {"participation_ratio": -1}  # of a score in which memorized is large
+COLUMNS = 6
+
+
+def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+    """Mixture, images as they are, images centred."""
+    run.expect(6 * config.seeds, 6 * config.seeds * config.steps)
+    names, results = [], []
+    for worlds in (
+        [_pair.mixture_world(config, config.points)],
+        _pair.image_worlds(config, config.points, (False, True)),
+    ):
+        for world, nets in zip(worlds, _pair.train_pair(config, run, worlds), strict=True):
+            names.append(world.name)
+            results.append(_scores(config, world, nets) | _example(config, world, nets))
+    pixels = config.size**2
+    stacked = {
+        name: (("world", *axes), np.stack([_padded(one_world[name], pixels, axes) for one_world in results]))
+        for name, axes in DIMS.items()
+    }
+    coords = {
+        "world": names, "group": list(GROUPS), "score": list(SCORES), "regime": list(_pair.REGIMES),
+        "seed": np.arange(config.seeds),
+    }  # fmt: skip
+    return xr.Dataset(stacked, coords=coords).assign_attrs(
+        width=config.width, noise_std=config.noise_std, side=config.size
+    )
+
+
+DIMS = {
+    "scores": ("group", "score", "seed", "point"),
+    "theory": ("score",),
+    "auroc": ("score", "seed"),
+    "bars": ("regime", "neuron"),
+    "samples": ("regime",),
+    "column": ("regime", "rank", "pixel"),
+    "noisy": ("regime", "pixel"),
+    "denoised": ("regime", "pixel"),
+}
+
+
+def _padded(values: Any, pixels: int, axes: tuple[str, ...]) -> np.ndarray:
+    """Pictures cut or filled up to the images' pixels: the mixture has none."""
+    values = np.asarray(values)
+    if "pixel" not in axes:
+        return values.astype(np.float32)
+    values = values[..., :pixels]
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, pixels - values.shape[-1])]).astype(np.float32)
+
+
+def _noisy(config: Config, world: _pair.World, group: int, seed: int) -> jax.Array:
+    """Noisy samples of a group, the few again and again."""
+    clean = (world.few, world.many, world.fresh)[group]
+    rows = jnp.arange(config.points) % len(clean)
+    key = derive(jax.random.key(config.seed), "noise of the points", group, seed)
+    return noise.corrupt(key, clean[rows], config.noise_std)
+
+
+def _scores(config: Config, world: _pair.World, nets: dict[str, Weights]) -> dict[str, Any]:
+    values = np.zeros((len(GROUPS), len(SCORES), config.seeds, config.points))
+    for group in range(len(GROUPS)):
+        for seed in range(config.seeds):
+            h = represent(one(nets["few" if group == 0 else "many"], seed), _noisy(config, world, group, seed))
+            scores = spikiness(h)
+            values[group, :, seed] = [getattr(scores, name) for name in SCORES]
+    auroc = [
+        [
+            detection.auroc(*(SIGN.get(name, 1) * np.nan_to_num(values[group, index, seed]) for group in (0, 1)))
+            for seed in range(config.seeds)
+        ]
+        for index, name in enumerate(SCORES)
+    ]
+    stored = theory.memorizing_weights(
+        world.few, noise_std=config.noise_std, weight_decay=world.weight_decays["few"], width=config.width
+    )
+    rows = jnp.arange(config.points) % len(world.few)
+    own = jax.nn.one_hot(rows, config.width, dtype=world.few.dtype)
+    predicted = spikiness(own * represent(stored, _noisy(config, world, 0, 0)))
+    return {
+        "scores": values,
+        "auroc": auroc,
+        "theory": [jnp.mean(getattr(predicted, name)) for name in SCORES],
+        "samples": [len(world.few), len(world.many)],
+    }
+
+
+def _example(config: Config, world: _pair.World, nets: dict[str, Weights]) -> dict[str, Any]:
+    """One noisy sample of each regime: its representation, the columns that answer most, and what comes out."""
+    result: dict[str, list[Any]] = {name: [] for name in ("bars", "column", "noisy", "denoised")}
+    for group, regime in enumerate(_pair.REGIMES):
+        net, y = one(nets[regime], 0), _noisy(config, world, group, 0)[0]
+        h = represent(net, y)
+        result["bars"].append(h)
+        result["column"].append(net.decoder[:, jnp.argsort(-h)[:COLUMNS]].T)
+        result["noisy"].append(y)
+        result["denoised"].append(denoise(net, y))
+    return {name: jnp.stack(values) for name, values in result.items()}
+
+
+def report(data: xr.Dataset) -> str:
+    """Means of every score in every group, and how well it tells memorized from generalized."""
+    rows = []
+    for name in data["world"].values:
+        for score in data["score"].values:
+            at = data.sel(world=name, score=score)
+            auroc = at["auroc"]
+            rows.append(
+                [
+                    str(name),
+                    str(score),
+                    f"{float(at['theory']):.3f}",
+                    *(_mean(at["scores"].sel(group=group)) for group in GROUPS),
+                    f"{float(auroc.mean()):.3f} ± {float(auroc.std(ddof=1) / np.sqrt(auroc.size)):.3f}",
+                ]
+            )
+    header = ["samples", "score", "one-hot (theory)", *GROUPS, "AUROC few from many"]
+    return "\n".join(
+        [
+            f"representations of p = {data.attrs['width']} neurons, σ = {data.attrs['noise_std']:g}, mean ± SEM over"
+            f" {data.sizes['seed']} seeds; AUROC: large score (small participation) means memorized, never flipped",
+            _launch.table(rows, header),
+        ]
+    )
+
+
+def _mean(values: xr.DataArray) -> str:
+    per_seed = values.mean("point")
+    return f"{float(per_seed.mean()):.3f} ± {float(per_seed.std(ddof=1) / np.sqrt(per_seed.size)):.3f}"
+
+
+if __name__ == "__main__":
+    _launch.main("representations", Config, compute, report, smoke=SMOKE, resolve=resolve)
