@@ -18,9 +18,9 @@ ROWS, WIDTH, D, BATCH, STARTS = 24, 6, 10, 4, 8  # every problem below is padded
 
 @jax.jit
 @jax.vmap
-def _certify(weights, x, samples, noise_std, weight_decay):
+def _certify(weights, x, samples, noise_std, weight_decay, neurons):
     numbers = {"noise_std": noise_std, "weight_decay": weight_decay, "samples": samples}
-    return certify.certify(weights, x, **numbers, starts=STARTS)
+    return certify.certify(weights, x, **numbers, neurons=neurons, starts=STARTS)
 
 
 @jax.jit
@@ -72,8 +72,8 @@ def _batches(function, points: list[Point]) -> list:
     return results
 
 
-def certificates(points: list[Point]) -> list[certify.Certificate]:
-    return _batches(_certify, points)
+def certificates(points: list[Point], neurons: int = WIDTH) -> list[certify.Certificate]:
+    return _batches(lambda *arrays: _certify(*arrays, jnp.full(BATCH, neurons)), points)
 
 
 def polished(points: list[Point]) -> list[certify.Polished]:
@@ -216,6 +216,9 @@ def test_a_zero_column_makes_a_saddle_below_the_threshold(simplex):
         assert found.growth > 1
         assert found.smallest_curvature < 0
     without = certificates(narrow)
+    for padding, found in zip(certificates(wide, neurons=1), without, strict=True):
+        assert int(padding.zero_neurons) == 0
+        assert padding.verdict == found.verdict
     assert {one.verdict for one in without[:2]} == {"local minimum; a new neuron would grow"}
     assert {int(one.code) for one in below[2:] + without[2:]} == {certify.GLOBAL}
 
@@ -307,6 +310,10 @@ def test_refusals(simplex, refused):
         certify.polish(weights, simplex, **good, tolerance=0.0)
     with refused("samples"):
         certify.certify(weights, simplex, **good, samples=9)
+    with refused("neurons"):
+        certify.certify(weights, simplex, **good, neurons=4)
+    with refused("neurons"):
+        certify.certify(weights, simplex, **good, neurons=6)
     with refused("weights"):
         certify.certify(pad_width(weights, 500), simplex, **good)
     with refused("newton_steps"):

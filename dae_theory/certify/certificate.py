@@ -89,6 +89,7 @@ def certify(
     noise_std: ArrayLike,
     weight_decay: ArrayLike,
     samples: ArrayLike | None = None,
+    neurons: ArrayLike | None = None,
     tolerance: float = 1e-8,
     starts: int = 32,
 ) -> Certificate:
@@ -115,6 +116,8 @@ def certify(
         noise_std: σ > 0; at σ = 0 the objective has kinks everywhere.
         weight_decay: λ ≥ 0.
         samples: how many rows of x count, from the first on; all by default.
+        neurons: how many columns are the net's own, from the first on; all by default. Those behind are padding and
+            must be zero: they are no zero neurons that could grow.
         tolerance: gradient norm up to which a point counts as stationary.
         starts: ascents in the search for a growing neuron, ≥ 1.
 
@@ -128,7 +131,22 @@ def certify(
         raise ValueError(
             f"weights must have at most {LARGEST} entries, whose Hessian fits in memory; got {2 * weights.encoder.size}"
         )
-    return _certify(weights, x, noise_std, weight_decay, risk.shares(x, samples), tolerance, starts)
+    own = _own(weights, neurons)
+    return _certify(weights, x, noise_std, weight_decay, risk.shares(x, samples), own, tolerance, starts)
+
+
+def _own(weights: Weights, neurons: ArrayLike | None) -> Array:
+    """Which columns are the net's own, (p,)."""
+    column = jnp.arange(weights.width)
+    if neurons is None:
+        return column < weights.width
+    if not checks.is_traced(neurons) and not 0 <= int(np.asarray(neurons)) <= weights.width:
+        raise ValueError(f"neurons must be from 0 to the {weights.width} columns of the weights; got {neurons}")
+    own = column < neurons
+    behind = jnp.where(own[None, :], 0, jnp.abs(weights.encoder) + jnp.abs(weights.decoder))
+    if not checks.is_traced(behind) and np.any(np.asarray(behind) > 0):
+        raise ValueError(f"neurons must leave only zero columns behind; got {neurons}, and columns behind that are not")
+    return own
 
 
 def arguments(
@@ -165,6 +183,7 @@ def _certify(
     noise_std: Array,
     weight_decay: Array,
     share: Array,
+    own: Array,
     tolerance: ArrayLike,
     starts: int,
 ) -> Certificate:
@@ -174,8 +193,9 @@ def _certify(
     scale = loss + share @ jnp.sum(x**2, axis=1)
 
     first, second = (jnp.linalg.norm(part, axis=0) for part in (weights.encoder, weights.decoder))
-    zero = first * second <= ZERO
-    spectrum, vectors, free = _spectrum(loss_of, weights, zero)
+    small = first * second <= ZERO
+    zero = small & own
+    spectrum, vectors, free = _spectrum(loss_of, weights, small)
     largest = jnp.max(jnp.abs(spectrum))
     flat = jnp.abs(spectrum) <= FLAT * largest
     improves = _improves(loss_of, weights, loss, vectors, flat, free, steepness, scale)
@@ -190,7 +210,7 @@ def _certify(
 
     kink = jnp.any((first == 0) & (second > 0)) & pulls
     stationary = (steepness <= tolerance) & ~kink
-    lowest = jnp.min(jnp.where(jnp.any(~zero), spectrum, jnp.inf))
+    lowest = jnp.min(jnp.where(jnp.any(~small), spectrum, jnp.inf))
     smallest = jnp.where(jnp.any(zero), jnp.minimum(lowest, 2 * (weight_decay - newcomer.pull)), lowest)
     saddle = (lowest < -FLAT * largest) | improves | (jnp.any(zero) & surely)
     minimum = jnp.where(surely, LOCAL_IN_WIDTH, jnp.where(grows, LOCAL, GLOBAL))
@@ -199,10 +219,10 @@ def _certify(
         gradient_norm=steepness,
         relative_gradient=steepness / _parts(weights, x, noise_std, weight_decay, share, gradient),
         smallest_curvature=smallest,
-        largest_curvature=jnp.where(jnp.any(~zero), largest, smallest),
+        largest_curvature=jnp.where(jnp.any(~small), largest, smallest),
         flat_directions=jnp.sum((flat & (free > 0)).astype(jnp.int32)),
         predicted_flat_directions=curvature.predicted_flat_directions(
-            jax.tree.map(lambda part: jnp.where(zero[None, :], 0, part), weights), x, noise_std, weight_decay, share
+            jax.tree.map(lambda part: jnp.where(small[None, :], 0, part), weights), x, noise_std, weight_decay, share
         ),
         zero_neurons=jnp.sum(zero.astype(jnp.int32)),
         growth=growth,
