@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _shares, _style
+from figures import _shares, _style, _summary
 
 THEORY: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.3}
 EDGES = np.array([0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.7, 2.2, 3.0, 5.0])
@@ -82,3 +82,32 @@ def _order(axes: Axes, data: xr.Dataset) -> None:
     axes.legend(loc="lower left", fontsize="x-small")
     axes.figure.colorbar(scatter, ax=axes, label="copies $m$", aspect=30)
     _style.panel_letter(axes, "c", "more copies, stored earlier")
+
+
+def summary(data: xr.Dataset) -> list[_summary.Row]:
+    """Survival on both sides of m*, norms, order."""
+    ratio, stored = data["copies"] / data["star"], data["stored"] > data.attrs["survives"]
+    time, rate = data["half_time"].values.ravel(), data["rate"].values.ravel()
+    used = np.isfinite(time) & (rate > 0)
+    slope = np.polyfit(np.log(rate[used]), np.log(time[used]), 1)[0] if used.sum() > 2 else np.nan
+    gap = (data["stored"] - data["predicted"]).where(stored).mean("sample").dropna("seed")
+    return [
+        _summary.share(
+            "samples with m < m* that are stored",
+            "Cor. 3.4  m* = nλ/‖x‖²",
+            (stored & (ratio < 1)).sum(),
+            (ratio < 1).sum(),
+            0.0,
+        ),
+        _summary.share(
+            "samples with m > m* that are stored", "Cor. 3.4", (stored & (ratio > 1)).sum(), (ratio > 1).sum(), 1.0
+        ),
+        _summary.mean("norm of stored samples minus predicted", "[X3]", gap, 0.0, tolerance=0.01, scale=1.0),
+        _summary.number(
+            "power of the growth rate in the time to half the norm",
+            "time ∝ 1/(4η(m‖x‖²/n − λ))",
+            slope,
+            -1.0,
+            tolerance=0.1,
+        ),
+    ]

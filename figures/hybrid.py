@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _shares, _style
+from figures import _shares, _style, _summary
 
 THEORY: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.3}
 POINTS: dict[str, Any] = {"fmt": "o", "color": "#0072B2"}
@@ -83,3 +83,27 @@ def _survival(axes: Axes, data: xr.Dataset) -> None:
     axes.set(ylabel="share of nets that stored $x$", ylim=(-0.05, 1.75), yticks=(0, 0.5, 1))
     axes.legend(loc="upper left", fontsize="x-small")
     _style.panel_letter(axes, "c", "survival")
+
+
+def summary(data: xr.Dataset) -> list[_summary.Row]:
+    """Threshold, norms of the sample and of the clusters."""
+    given, stored = data.attrs, data["sample"].where(data["sample_theory"] > 0)
+    ratio = (stored / data["sample_theory"]).mean("copies")
+    clusters = (data["clusters"] / data["clusters_theory"]).mean(("copies", "cluster"))
+    label = "Cor. 3.4  r²‖x‖² = (m‖x‖² − nλ)/(m(‖x‖² + σ²)) [X3]"
+    below = data["sample"].sel(copies=data["copies"] < given["star"]) > given["survives"]
+    above = data["sample"].sel(copies=data["copies"] > given["star"]) > given["survives"]
+    return [
+        _summary.interval(
+            "copies from which on x is stored, between never and always",
+            "Cor. 3.4  m* = nλ/‖x‖²",
+            (given["band_low"] + given["band_high"]) / 2,
+            given["band_low"],
+            given["band_high"],
+            given["star"],
+        ),
+        _summary.share("nets below m* that stored x", "Cor. 3.4", below.sum(), below.size, 0.0),
+        _summary.share("nets above m* that stored x", "Cor. 3.4", above.sum(), above.size, 1.0),
+        _summary.mean("norm of the neurons on x over predicted, above m*", label, ratio, 1.0, tolerance=0.02),
+        _summary.mean("norm of the clusters' neurons over predicted", "(8)", clusters, 1.0, tolerance=0.02),
+    ]

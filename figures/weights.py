@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _pictures, _style
+from figures import _pictures, _style, _summary
 
 LOOKS = (("o", "#0072B2", "-"), ("s", "#D55E00", "--"), ("^", "#009E73", "-."), ("D", "#CC79A7", ":"))
 PLACES = 8
@@ -138,3 +138,39 @@ def _gains(axes: Axes, data: xr.Dataset) -> None:
     )  # fmt: skip
     axes.legend(loc="upper left", fontsize="x-small")
     _style.panel_letter(axes, "c", "many: gains of the directions")
+
+
+def summary(data: xr.Dataset) -> list[_summary.Row]:
+    """Match of the few, centred and not; angles and gains of the many."""
+    rows = []
+    for name in data["set"].values:
+        for centred in data["centred"].values:
+            at, words = data.sel(set=name, centred=centred), f"{name}, {'centred' if centred else 'as they are'}"
+            worst = abs(at["norm_ratio"] - 1).max()
+            rows += [
+                _summary.number(
+                    f"few {words}: smallest cosine of a column with its sample",
+                    "(9)  columns r_i x_i",
+                    at["cosine"].min(),
+                    0.999,
+                    relation="≥",
+                ),
+                _summary.number(f"few {words}: largest error of a norm", "(9)  r_i", worst, 0.02, relation="≤"),
+            ]
+        at = data.sel(set=name, centred=False)
+        resolved = at.isel(direction=slice(0, int(at["resolved"])))
+        rows += [
+            _summary.mean(
+                f"many {name}, as they are: median principal angle to the block solution, degrees",
+                "(7)",
+                at["angle"].median("direction"),
+            ),
+            _summary.mean(
+                f"many {name}, as they are: σ_j(W)² over the gain, mean over j",
+                "(8)  (Λ_j − nλ)/(Λ_j + nσ²)",
+                (resolved["gain"] / resolved["gain_theory"]).mean("direction"),
+                1.0,
+                tolerance=0.05,
+            ),
+        ]
+    return rows
