@@ -5,6 +5,8 @@ trailing shape and one noise level σ, or one for each row, and give back x̂₀
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -70,9 +72,16 @@ def _forward(network: Network, rows: Array, levels: Array) -> tuple[Array, Activ
     return module(rows, levels)
 
 
-def _network(module: nnx.Module, dimension: int) -> Network:
-    structure, parameters = nnx.split(module)
-    return Network(parameters, structure, dimension)
+def _network(key: Array, make: Callable[[nnx.Rngs], nnx.Module], dimension: int) -> Network:
+    structures = []
+
+    @jax.jit
+    def parameters(key: Array) -> PyTree:  # one program instead of one for every initial array
+        structure, state = nnx.split(make(nnx.Rngs(key)))
+        structures.append(structure)
+        return state
+
+    return Network(parameters(key), structures[0], dimension)
 
 
 def relu_network(key: Key[Array, ""], dimension: int, *, width: int = 256, init_scale: float = 0.1) -> Network:
@@ -95,7 +104,8 @@ def relu_network(key: Key[Array, ""], dimension: int, *, width: int = 256, init_
     checks.typed_key("key", key)
     dimension, width = checks.integer("dimension", dimension, 1), checks.integer("width", width, 1)
     checks.positive("init_scale", init_scale)
-    return _network(_ReLUNet(dimension, width, init_scale, nnx.Rngs(derive(key, "relu network"))), dimension)
+    make = partial(_ReLUNet, dimension, width, init_scale)
+    return _network(derive(key, "relu network"), make, dimension)
 
 
 class _ReLUNet(nnx.Module):
@@ -153,9 +163,8 @@ def deep_network(
         checks.integer(name, value, 1)
     if width % (2 * heads):
         raise ValueError(f"width must be a multiple of 2·heads = {2 * heads}; got {width}")
-    rngs = nnx.Rngs(derive(key, "deep network"))
-    module = _Transformer((*shape, 1)[:3], patch, width, depth, heads, data_scale, rngs)
-    return _network(module, math.prod(shape))
+    make = partial(_Transformer, (*shape, 1)[:3], patch, width, depth, heads, data_scale)
+    return _network(derive(key, "deep network"), make, math.prod(shape))
 
 
 def _linear(inputs: int, outputs: int, rngs: nnx.Rngs, *, zero: bool = False) -> nnx.Linear:

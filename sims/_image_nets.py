@@ -1,0 +1,102 @@
+"""Noise-conditional nets on images of which a few stand in the training set many times, more once, and some never."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from dae_theory import data, diffusion
+from dae_theory.randomness import derive
+from sims import _launch
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images, the duplicated ones first, then those seen once, then fresh ones.
+
+    Attributes:
+        x: centred pixels, float32, (m, d).
+        copies: how often each stands in the training set, (m,).
+        shape: of one image.
+        mean: the mean image that was subtracted, (d,).
+    """
+
+    x: Array
+    copies: np.ndarray
+    shape: tuple[int, ...]
+    mean: np.ndarray
+
+    @property
+    def stack(self) -> Array:
+        """The training set with its copies, (n, d)."""
+        return jnp.repeat(self.x, self.copies, axis=0)
+
+    @property
+    def distinct(self) -> Array:
+        """The distinct training images."""
+        return self.x[np.flatnonzero(self.copies)]
+
+    @property
+    def scale(self) -> float:
+        """Root mean square of the pixels of the training set."""
+        return float(jnp.sqrt(jnp.mean(self.stack**2)))
+
+    def some(self, others: int) -> np.ndarray:
+        """Rows of the duplicated images, and of at most `others` of those seen once and of the fresh ones each."""
+        once, fresh = (np.flatnonzero(self.copies == count)[:others] for count in (1, 0))
+        return np.concatenate([np.flatnonzero(self.copies > 1), once, fresh])
+
+
+def image_set(key: Array, source: str, size: int, *, duplicates: int, copies: int, once: int, fresh: int) -> ImageSet:
+    """Images of a source in an order of their own.
+
+    Raises:
+        ValueError: there are not as many.
+    """
+    images = data.load_images(source, size=size, center=True)
+    counts = [duplicates, once, fresh]
+    if sum(counts) > len(images.x):
+        raise ValueError(
+            f"--images must hold {sum(counts)} images, duplicated, seen once and fresh; {source} has fewer"
+        )
+    order = np.asarray(jax.random.permutation(derive(key, "order"), len(images.x)))[: sum(counts)]
+    mean = np.asarray(images.mean, np.float32)
+    return ImageSet(jnp.asarray(images.x, jnp.float32)[order], np.repeat([copies, 1, 0], counts), images.shape, mean)
+
+
+def relu_net(key: Array, images: ImageSet, run: _launch.Run, *, width: int, steps: int, batch_size: int) -> Any:
+    """The published noise-conditional ReLU net, trained."""
+    network = diffusion.relu_network(key, images.x.shape[1], width=width)
+    settings = diffusion.Settings(steps=steps, batch_size=batch_size, learning_rate=2e-3, chunk=500)
+    return _trained(key, "conditional", network, images, settings, run)
+
+
+def deep_net(
+    key: Array, images: ImageSet, run: _launch.Run, *, patch: int, width: int, depth: int, steps: int, batch_size: int,
+    part: str = "deep",
+) -> Any:  # fmt: skip
+    """The small diffusion transformer, trained."""
+    network = diffusion.deep_network(key, images.shape, patch=patch, width=width, depth=depth, data_scale=images.scale)
+    settings = diffusion.Settings(
+        steps=steps, batch_size=batch_size, learning_rate=4e-3, data_scale=images.scale, lowest=0.05, average=0.99,
+        chunk=500,
+    )  # fmt: skip
+    return _trained(key, part, network, images, settings, run)
+
+
+def _trained(key: Array, part: str, network: Any, images: ImageSet, settings: Any, run: _launch.Run) -> Any:
+    """With checkpoints in the record's folder where orbax is installed."""
+    try:
+        store = diffusion.Checkpoints(run.record.folder / "chunks" / part)
+    except ImportError:
+        store = None
+    trained = diffusion.train(derive(key, "train"), network, images.stack, settings, store=store)
+    if store is not None:
+        store.close()
+    if not trained.finite:
+        raise ValueError(f"the {part} net diverged")
+    run.advance(1)
+    return trained.network
