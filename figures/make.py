@@ -1,20 +1,26 @@
-"""Draw figures from records: `python -m figures.make [NAME ...]`.
+"""Figures and the report from records: `python -m figures.make [NAME ...]`.
 
-python -m figures.make                            every figure, from the committed records
-python -m figures.make phase_diagram --record DIR one figure from one record, into that folder
+python -m figures.make                              every figure, from the committed records, in seconds
+python -m figures.make --report                     and one HTML page of all figures, numbers, errata, phase diagram
+python -m figures.make weights --from-scratch       run the sim again, draw, compare its numbers with the committed ones
+python -m figures.make weights --record DIR         one figure from one record, into that folder
+python -m figures.make weights --record DIR --keep  take that record among the committed ones
 """
 
 import importlib
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import jax
 import matplotlib.pyplot as plt
 import tyro
+import xarray as xr
 
 from dae_theory import records
-from figures import _style
+from figures import _again, _keep, _report, _style
 
 HERE = Path(__file__).parent
 
@@ -24,14 +30,21 @@ class Options:
     """Draw figures from saved records, as PNG and PDF that carry the record's hash and the commit."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Figures to draw; none for all that have a committed record."""
+    """Figures to draw; none for all that have a record."""
     record: Path | None = None
     """Draw the one named figure from this folder (data.nc, manifest.json), into it."""
+    keep: bool = False
+    """With --record: copy that record, compressed, to where the committed ones are."""
     records: Path = HERE / "data"
     """Where NAME/data.nc and NAME/manifest.json are."""
+    from_scratch: bool = False
+    """Run the named figures' sims again, at the settings of their committed records, and compare the numbers."""
+    report: bool = False
+    """Write report.html: one page without a server or network, beside the pictures."""
     out: Path = HERE / "out"
-    """Where pictures go."""
+    """Where pictures, the report and records made from scratch go."""
     style: Literal["paper", "slide"] = "paper"
+    """For a paper's column, or larger for slides."""
 
 
 def available() -> list[str]:
@@ -39,36 +52,68 @@ def available() -> list[str]:
     return sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_") and path.stem != "make")
 
 
-def make(name: str, folder: Path, target: Path) -> list[Path]:
-    """Draw one figure from the record in a folder; returns the files written."""
+def script(name: str) -> Any:
+    """The module figures/NAME.py."""
+    return importlib.import_module(f"figures.{name}")
+
+
+def make(name: str, folder: Path, target: Path) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Draw one figure from the record in a folder; returns the record."""
     data, manifest = records.read(folder)
-    figure = importlib.import_module(f"figures.{name}").draw(data)
+    figure = script(name).draw(data)
     written = _style.save(figure, target, record=manifest["hash"], commit=manifest["commit"])
     plt.close(figure)
     commit = (manifest["commit"] or "unknown")[:12] + ("+changes" if manifest["dirty"] else "")
-    print(f"figure  {written[0]} <- record {manifest['name']}/{manifest['hash']} <- commit {commit}")
-    return written
+    print(f"figure  {written[0]} <- record {manifest['name']}/{manifest['hash']} <- commit {commit}", flush=True)
+    return data, manifest
 
 
 def main(options: Options) -> None:
     """Draw what the options ask for."""
+    started = time.perf_counter()
     unknown = [name for name in options.names if name not in available()]
     if unknown:
         sys.exit(f"figures: unknown figure {unknown[0]!r}; there are {', '.join(available())}")
     if options.record is not None and len(options.names) != 1:
         sys.exit("figures: --record goes with exactly one figure name")
+    if options.keep and options.record is None:
+        sys.exit("figures: --keep goes with --record")
+    if options.from_scratch and not options.names:
+        sys.exit("figures: --from-scratch trains nets; name the figures, or give all: " + " ".join(available()))
+    jax.config.update("jax_enable_x64", True)
     _style.use(options.style)
     try:
         if options.record is not None:
             make(options.names[0], options.record, options.record / "figure")
+            if options.keep:
+                print(f"kept    {_keep.keep(options.record, options.records / options.names[0])}")
             return
-        names = options.names or [name for name in available() if (options.records / name / "manifest.json").is_file()]
+        names = options.names or [name for name in available() if _committed(options, name).is_file()]
         if not names:
             sys.exit(f"figures: no records in {options.records}")
         for name in names:
-            make(name, options.records / name, options.out / name)
+            if options.from_scratch:
+                _from_scratch(options, name)
+            else:
+                make(name, options.records / name, options.out / name)
+        print(f"{len(names)} figures in {time.perf_counter() - started:.0f} s")
+        if options.report:
+            print(f"report  {_report.write(options.records, names, options.out / 'report.html')}")
     except ValueError as error:
         sys.exit(f"figures: {error}")
+
+
+def _committed(options: Options, name: str) -> Path:
+    return options.records / name / "manifest.json"
+
+
+def _from_scratch(options: Options, name: str) -> None:
+    """Run the sim, draw its figure, and say of each headline number whether it came out again."""
+    before = records.read(_committed(options, name).parent) if _committed(options, name).is_file() else None
+    sim, config = (before[1]["name"], before[1]["config"]) if before else (name, {})
+    folder = _again.run(sim, config, options.out / "records")
+    data, _ = make(name, folder, options.out / name)
+    print(_again.compare(script(name).summary(before[0]) if before else [], script(name).summary(data)))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from figures import _style
+from figures._summary import Row, interval, number
 
 SIGMA = r"noise std $\sigma$ (units of the data)"
 LAW: dict[str, Any] = {"color": "#D55E00", "linestyle": "-"}
@@ -40,6 +41,30 @@ def draw(data: xr.Dataset) -> Figure:
         x=0.01, ha="left",
     )  # fmt: skip
     return figure
+
+
+def summary(data: xr.Dataset) -> list[Row]:
+    """Fitted exponents, the first-order prediction at the points in the fit, and where the law ends."""
+    law = data["law"].sel(coefficient="c").values
+    exponent, power = (data["power_law"].sel(power_coefficient=name).values for name in ("c", "m"))
+    resolved = data.where(data["resolved"].astype(bool), drop=True)
+    first = resolved.where(resolved["used"].astype(bool), drop=True)
+    ratio = (first["residual"] / first["sigma_theory_residual"]).values
+    worst = ratio[abs(ratio - 1).argmax()]
+    ends = data.attrs["margin"] / data.attrs["breaks_at"]
+    with_power = "‖R‖² = C (σ/γ)^m e^(−cγ²/σ²); first order in gate errors: "
+    return [
+        interval("exponent c, no prefactor, γ = R/(n − 1)", "Thm 3.1  ‖R‖² ~ C e^(−cγ²/σ²), some c > 0",
+                 law[0], law[1], law[2], 0.0, relation="≥"),
+        interval("exponent c beside a power of σ", f"{with_power}c → 1", exponent[0], exponent[1], exponent[2]),
+        interval("power m beside the exponential", f"{with_power}m → 6", power[0], power[1], power[2]),
+        number("‖R‖² over first order in the gate errors, worst point of the fit", "nothing fitted", worst),
+        number("smallest share of R along the samples", "first order: columns are stretched, share → 1",
+               resolved["radial_share"].min()),
+        number(f"γ/σ below which the fitted law is off by a factor {data.attrs['off']:g}", "Thm 3.1", ends),
+        number("largest gradient norm left at the points", "stationary: ∂L = 0", resolved["gradient"].max(), 0.0,
+               tolerance=1e-9),
+    ]  # fmt: skip
 
 
 def _law(axes: Axes, data: xr.Dataset) -> None:

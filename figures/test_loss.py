@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import _style
+from figures._summary import Row, mean, number
 
 LOOKS = {
     "trained": {"fmt": "o", "color": "#0072B2", "zorder": 3},
@@ -56,6 +57,25 @@ def draw(data: xr.Dataset) -> Figure:
         fontsize="medium",
     )
     return figure
+
+
+def summary(data: xr.Dataset) -> list[Row]:
+    """The loss that nets approach, n_k → ∞, against both formulas; and what the blocks on the same samples cost."""
+    small, large = data["size"].values[-2:]
+    below, above = (data["trained"].sel(size=size) for size in (small, large))
+    limit = (large * above - small * below) / (large - small)  # the excess falls like 1/n_k
+    filters = "Σ_k ρ_k [Σ_{j≤p_k} "
+    claim = f"test loss of trained nets, extrapolated from n_k = {small} and {large}"
+    rows = [
+        mean(claim, f"[X4]  {filters}σ²e_j/(e_j + σ²) + Σ_{{j>p_k}} e_j]", limit, data["population"], tolerance=0.01),
+        mean(claim, f"Cor. 3.3 as printed, the bias alone  {filters}e_jσ⁴/(e_j + σ²)²]", limit, data["printed"],
+             tolerance=0.01),
+        number("loss of the population's filters, gates as they are", "[X4], gates open", data["population_exact"],
+               data["population"], tolerance=0.01 * float(data["population"])),
+    ]  # fmt: skip
+    gap = (data["trained"] - data["blocks"]).sel(size=large) / data["population"]
+    claim = f"trained nets − blocks on the same samples, over [X4], n_k = {large}"
+    return [*rows, mean(claim, "(7), (8)", gap, 0.0, scale=1.0, tolerance=0.01)]
 
 
 def _mean(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from figures import _style
+from figures._summary import Row, number, share
 
 SIGMA = r"noise std $\sigma$"
 SHADES = ("#00204d", "#5b5c6e", "#a39678", "#d9c45f", "#ffea46")  # a step of cividis for every verdict, worst first
@@ -55,6 +56,27 @@ def draw(data: xr.Dataset) -> Figure:
     figure.legend(handles=_handles(data), loc="outside lower center", ncols=2)
     figure.suptitle(f"{data.attrs['data']}; maps: one data set", x=0.01, ha="left", fontsize="medium")
     return figure
+
+
+def summary(data: xr.Dataset) -> list[Row]:
+    """Stationary cells on both sides of the margin's boundary, flat directions, and what polishing leads to."""
+    sure, most = data.attrs["sure_margin"], data.attrs["stationary"]
+    wide, stationary = data["margin"] >= sure, data["gradient"] <= most
+    flat = (data["formula_flat"] == data.attrs["predicted_flat"]) & stationary
+    converged = data["converged"] == 1
+    moved = data["block_error"].where(~stationary & converged)
+    formula = f"(7), (8); ‖∂L‖ ≤ {most:g}"
+    return [
+        share(f"cells with margin m ≥ {sure:.1f} where the formula is stationary", f"{formula} where Φ(−m) is below",
+              (stationary & wide).sum(), wide.sum(), 1.0),
+        share(f"cells with margin m < {sure:.1f} where it is", formula, (stationary & ~wide).sum(), (~wide).sum()),
+        share(f"stationary cells whose flat directions are the {data.attrs['predicted_flat']} rotations of the blocks",
+              "Σ_k p_k(p_k − 1)/2", flat.sum(), stationary.sum(), 1.0),
+        number("largest block error after polishing, stationary cells", "(7), (8)",
+               data["block_error"].where(stationary).max(), 0.0, tolerance=1e-6),
+        number("median block error after polishing, other cells", "Thm 3.1: small", moved.median()),
+        share("cells where polishing converged", "stationary: ‖∂L‖ → 0", converged.sum(), converged.size),
+    ]  # fmt: skip
 
 
 def _map(axes: Axes, data: xr.Dataset, name: str, label: str, limits: tuple[float, float]) -> None:

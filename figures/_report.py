@@ -1,0 +1,128 @@
+"""One static HTML page of everything: pictures, claims with their numbers, errata, the phase diagram to explore.
+
+Nothing in it is fetched: pictures are data URIs, style and script are inlined. All numbers come from the records.
+"""
+
+import base64
+import html
+import importlib
+import inspect
+import io
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import matplotlib.pyplot as plt
+import xarray as xr
+from PIL import Image
+
+from dae_theory import records
+from figures import _again, _explorer, _summary, _verified
+from figures._html import table
+
+HERE = Path(__file__).parent
+RESOLUTION = 150  # dots an inch of the pictures: 7 inches on a page of 1000 pixels
+HEADER = ("claim", "equation", "predicted", "measured", "z", "verdict")
+
+
+def write(root: Path, names: Sequence[str], target: Path) -> Path:
+    """Write the page for the figures of these names, from the records under `root`."""
+    figures, tables = [], {}
+    for name in names:
+        data, manifest = records.read(root / name)
+        module = importlib.import_module(f"figures.{name}")
+        tables[name] = (module, module.summary(data), manifest)
+        figures.append(_figure(name, module, data, tables[name][1], manifest))
+    verify = _found(root / "verify")
+    cells = _found(root / _explorer.CELLS)
+    map_ = _found(root / "phase_diagram")
+    explorer = "" if map_ is None else _explorer.section(map_[0], None if cells is None else cells[0])
+    page = Template((HERE / "report.html").read_text()).substitute(
+        style=(HERE / "report.css").read_text(),
+        script=(HERE / "explorer.js").read_text(),
+        overview=_overview(tables),
+        navigation=_navigation(names, explorer=bool(explorer), verify=verify is not None),
+        explorer=explorer,
+        figures="\n".join(figures),
+        errata="" if verify is None else _verified.errata(verify[0]) + _manifest(verify[1]),
+        claims="" if verify is None else _verified.claims(verify[0]),
+        commits=", ".join(sorted({_commit(manifest) for _, _, manifest in tables.values()})),
+    )
+    records.write_atomically(target, lambda path: path.write_text(page, encoding="utf-8"))
+    return target
+
+
+def _found(folder: Path) -> tuple[xr.Dataset, dict[str, Any]] | None:
+    return records.read(folder) if (folder / "manifest.json").is_file() else None
+
+
+def _figure(name: str, module: Any, data: xr.Dataset, rows: Sequence[_summary.Row], manifest: dict[str, Any]) -> str:
+    """Claim, picture, numbers, settings."""
+    claim, *rest = inspect.getdoc(module).split("\n\n", 1)  # type: ignore[union-attr]
+    reading = "".join(f"<p>{html.escape(' '.join(rest[0].split()))}</p>" if rest else "")
+    return (
+        f'<section id="{name}"><h2>{html.escape(" ".join(claim.split()))}</h2>'
+        f'<p class="origin">figure <code>{name}</code>, record {manifest["name"]}/{manifest["hash"]},'
+        f" commit {_commit(manifest)}</p>"
+        f'<img alt="{html.escape(claim, quote=True)}" src="{_picture(module, data)}">{reading}'
+        f"{table(HEADER, map(_summary.cells, rows), verdict=5)}{_manifest(manifest)}</section>"
+    )
+
+
+def _picture(module: Any, data: xr.Dataset) -> str:
+    """The figure as a data URI; lossless, in as few bytes as the browser allows."""
+    figure, drawn, packed = module.draw(data), io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=RESOLUTION)
+    plt.close(figure)
+    Image.open(drawn).convert("RGB").save(packed, "WEBP", lossless=True, quality=100, method=4)
+    return "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()
+
+
+def _commit(manifest: dict[str, Any]) -> str:
+    return (manifest["commit"] or "unknown")[:12] + ("+changes" if manifest["dirty"] else "")
+
+
+def _manifest(manifest: dict[str, Any]) -> str:
+    """Settings and provenance, folded; with the command that makes the record again."""
+    command = shlex.join(["python", "-m", f"sims.{manifest['name']}", *_again.arguments(manifest["config"])])
+    settings = [(key, json.dumps(value, ensure_ascii=False)) for key, value in manifest["config"].items()]
+    facts = [(key, json.dumps(value, ensure_ascii=False)) for key, value in manifest.items() if key != "config"]
+    tables = table(("setting", "value"), settings) + table(("manifest", "value"), facts)
+    return (
+        f"<details><summary>settings and manifest</summary><pre>{html.escape(command)}</pre>"
+        f'<div class="pair">{tables}</div></details>'
+    )
+
+
+def _overview(tables: dict[str, tuple[Any, Sequence[_summary.Row], dict[str, Any]]]) -> str:
+    """Figures and how many of their numbers agree; then every number that does not."""
+    kinds = ("agrees", "differs", "undecided", "measured")
+    lines = []
+    for name, (module, rows, _) in tables.items():
+        counts = Counter(row.verdict for row in rows)
+        claim = html.escape(" ".join(inspect.getdoc(module).split("\n\n")[0].split()))  # type: ignore[union-attr]
+        numbers = "".join(f"<td>{counts[kind] or ''}</td>" for kind in kinds)
+        lines.append(f'<tr><td><a href="#{name}">{name}</a></td><td>{claim}</td>{numbers}</tr>')
+    head = "".join(f"<th>{word}</th>" for word in ("figure", "claim", *kinds))
+    body = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+    off = [
+        (name, *_summary.cells(row))
+        for name, (_, rows, _) in tables.items()
+        for row in rows
+        if row.verdict in ("differs", "undecided")
+    ]
+    if not off:
+        return body
+    return f'{body}<h3 id="off">What does not come out as predicted</h3>{table(("figure", *HEADER), off, verdict=6)}'
+
+
+def _navigation(names: Sequence[str], *, explorer: bool, verify: bool) -> str:
+    places = [("overview", "overview")]
+    places += [("explorer", "phase diagram, explorable")] if explorer else []
+    places += [(name, name) for name in names]
+    places += [("errata", "errata"), ("claims", "all claims")] if verify else []
+    return " ".join(f'<a href="#{place}">{html.escape(words)}</a>' for place, words in places)
