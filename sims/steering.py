@@ -9,6 +9,7 @@ or at every step of a sampler, and curves are drawn over the dose: the sum of al
 leaves lengths open, so outputs are compared by direction. Models: trained nets, the block weights of theory, f_gt.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from flax import struct
 from jaxtyping import Array
 
 from dae_theory import compare, data, memorization, noise, sampling, steering, theory
@@ -81,20 +81,6 @@ class Config:
 
 SMOKE = {"seeds": 2, "levels": 3, "iterations": (2,), "doses": 9, "chains": 8, "steps": 40, "samples": 32,
          "copies": 8, "dimension": 8, "rank": 2, "width": 16}  # fmt: skip
-
-
-@struct.dataclass
-class Models:
-    """What is steered at every level: nets and theory's weights with their v, f_gt with the mean it gives the target.
-
-    Attributes:
-        nets, analytic: sets of denoisers.
-        mixture: the clusters, and the repeated sample as a component without spread.
-    """
-
-    nets: sampling.DenoiserSet
-    analytic: sampling.DenoiserSet
-    mixture: data.GaussianMixture
 
 
 def resolve(config: Config) -> Config:
@@ -191,66 +177,99 @@ def _measure(
     ranks = (config.rank + 1,) * config.components + (1,)
     columns = [
         theory.block_weights(
-            world["x"], world["labels"], ranks, noise_std=float(sigma), weight_decay=config.weight_decay
+            world["x"], world["labels"], ranks, noise_std=float(sigma), weight_decay=config.weight_decay,
+            width=max(config.width, sum(ranks)),
         )
         for sigma in schedule[:-1]
-    ]
+    ]  # fmt: skip
     analytic = sampling.set_of_denoisers(jax.tree.map(lambda *w: jnp.stack(w), *columns), schedule[:-1])
-    models = Models(nets, analytic, world["mixture"])
     doses = jnp.asarray(_doses(config))
-    cells = [
+    followers = [
+        partial(_follow_set, nets, world["key"]), partial(_follow_set, analytic, world["key"]),
+        partial(_follow_mixture, world["mixture"], world["key"]),
+    ]  # fmt: skip
+    stack = partial(jax.tree.map, lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]))
+    measured = [
         [
-            [
-                _response(models, world["key"], source, target, schedule, doses, model=model, iterations=k)
+            stack(*[
+                _curves(follow(source, target, schedule, doses, iterations=k), target, doses)
                 for source, target in zip(world["sources"], world["targets"], strict=True)
-            ]
+            ])
             for k in (*config.iterations, 0)
         ]
-        for model in MODELS
-    ]
+        for follow in followers
+    ]  # fmt: skip
     ends = [_unsteered(nets, world["key"], source, schedule) for source in world["sources"][1:]]
     unit = _unit(world["x"])
-    return jax.tree.map(lambda *row: np.stack(row), *_flat(cells)) | {
+    return stack(*[stack(*procedures) for procedures in measured]) | {
         "memorized": np.stack([np.mean(memorization.memorized(_unit(end), unit)) for end in ends])
     }
 
 
-def _flat(cells: list[list[list[dict[str, Any]]]]) -> list[dict[str, np.ndarray]]:
-    """One dictionary a model, its leaves stacked over procedures and conditions."""
-    stack = partial(jax.tree.map, lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]))
-    return [stack(*[stack(*row) for row in model]) for model in cells]
-
-
-@partial(jax.jit, static_argnames=("model", "iterations"))
-def _response(
-    models: Models, key: Array, source: Array, target: Array, schedule: Array, doses: Array, *, model: str,
+@partial(jax.jit, static_argnames="iterations")
+def _follow_set(
+    nets: sampling.DenoiserSet, key: Array, source: Array, target: Array, schedule: Array, doses: Array, *,
     iterations: int,
-) -> dict[str, Array]:  # fmt: skip
-    """Measures of the response of all chains, averaged; `iterations` = 0 steers a sampler."""
-    levels = schedule[:-1]
-    towards = jax.vmap(lambda level, sigma: noise.corrupt(derive(key, "target", level), target, sigma))(
-        jnp.arange(len(levels)), levels
-    )
+) -> Array:  # fmt: skip
+    """Ends of steering a set of nets by (11)."""
+    noisy = _noisy_targets(key, target, schedule)
 
     def steered(y: Array, noise_std: Array, strength: Array) -> Array:
-        level = models.nets.level(noise_std)
-        if model == "f_gt":  # its mean answer to the target takes the place of W₂v
-            f_gt = theory.mixture_denoiser(models.mixture, noise_std, orthogonal=True)
-            return f_gt(y) + strength * jnp.mean(f_gt(towards[level]), axis=0)[None]
-        weights = (models.nets if model == "nets" else models.analytic).at(noise_std)
-        v = steering.mean_representation(weights, towards[level])
+        weights = nets.at(noise_std)
+        v = steering.mean_representation(weights, noisy[nets.level(noise_std)])
         return steering.steered_denoiser(weights, v, strength)(y)
 
-    def outputs(dose: Array) -> Array:
+    return _follow(steered, key, source, schedule, doses, iterations)
+
+
+@partial(jax.jit, static_argnames="iterations")
+def _follow_mixture(
+    mixture: data.GaussianMixture, key: Array, source: Array, target: Array, schedule: Array, doses: Array, *,
+    iterations: int,
+) -> Array:  # fmt: skip
+    """The same for f_gt, whose mean answer to the target takes the place of W₂v, which is that of the net."""
+    noisy = _noisy_targets(key, target, schedule)
+
+    def steered(y: Array, noise_std: Array, strength: Array) -> Array:
+        f_gt = theory.mixture_denoiser(mixture, noise_std, orthogonal=True)
+        level = jnp.argmin(jnp.abs(schedule[:-1] - noise_std))
+        return f_gt(y) + strength * jnp.mean(f_gt(noisy[level]), axis=0)[None]
+
+    return _follow(steered, key, source, schedule, doses, iterations)
+
+
+def _noisy_targets(key: Array, target: Array, schedule: Array) -> Array:
+    """The target set under noise of every level, (L, m, d)."""
+    numbers = jnp.arange(len(schedule) - 1)
+    return jax.vmap(lambda k, sigma: noise.corrupt(derive(key, "target", k), target, sigma))(numbers, schedule[:-1])
+
+
+def _follow(
+    steered: Callable[[Array, Array, Array], Array], key: Array, source: Array, schedule: Array, doses: Array,
+    iterations: int,
+) -> Array:  # fmt: skip
+    """Directions of the ends for every dose, (doses, m, d); `iterations` = 0 steers a sampler.
+
+    A sampler moves y by a W₂v for every factor e that σ falls by, so its dose is a log(σ_0/σ_L).
+    """
+    levels = schedule[:-1]
+
+    def ends(dose: Array) -> Array:
         if iterations:
             middle = levels[len(levels) // 2]
             y = noise.corrupt(derive(key, "start"), source, middle)
             return _unit(steering.iterate(lambda y: steered(y, middle, dose / iterations), y, iterations))
         y = noise.corrupt(derive(key, "start"), source, levels[0])
         strength = dose / jnp.log(levels[0] / levels[-1])
-        return _unit(sampling.sample(key, lambda y, s: steered(y, s, strength), schedule, y).x)
+        return _unit(sampling.sample(key, lambda y, sigma: steered(y, sigma, strength), schedule, y).x)
 
-    ends, goal = jax.lax.map(outputs, doses), _unit(jnp.mean(target, axis=0)[None])[0]
+    return jax.lax.map(ends, doses)
+
+
+@jax.jit
+def _curves(ends: Array, target: Array, doses: Array) -> dict[str, Array]:
+    """Measures of the response of all chains towards the direction of the target's mean, averaged over the chains."""
+    goal = _unit(jnp.mean(target, axis=0)[None])[0]
 
     def curve(doses: Array, ends: Array) -> steering.Response:
         return steering.response_curve(lambda dose: ends[jnp.searchsorted(doses, dose)], goal, doses)
