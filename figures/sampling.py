@@ -20,6 +20,7 @@ from figures import _style
 LOOKS = {
     "f_emp": ("s", "#000000", r"$f_{\rm emp}$ (3)"),
     "nets": ("o", "#D55E00", "trained nets"),
+    "conditional": ("v", "#CC79A7", "conditional net"),
     "analytic": ("^", "#E69F00", "analytic weights"),
     "f_gt": ("D", "#0072B2", r"$f_{\rm gt}$"),
 }
@@ -29,7 +30,7 @@ FLOOR = 1e-4  # of the logarithmic axis; a rate of 0 is drawn there
 
 def draw(data: xr.Dataset) -> Figure:
     """Rates above, what explains them below."""
-    figure, grid = plt.subplot_mosaic("aaabbb;ccddee", figsize=(_style.PAGE, 5.0), height_ratios=(1.15, 1))
+    figure, grid = plt.subplot_mosaic("aaabbb;ccddee", figsize=(_style.PAGE, 5.2), height_ratios=(1.15, 1))
     few, many = data.attrs["few"], data.attrs["many"]
     _rates(grid["a"], data.sel(training="few"))
     _style.panel_letter(grid["a"], "a", f"few: $n={few}$ samples, one a cluster")
@@ -48,7 +49,7 @@ def draw(data: xr.Dataset) -> Figure:
 def _rates(axes: Axes, data: xr.Dataset) -> None:
     """A group a rank: its sources side by side, of points filled, of directions open, over the band of the null."""
     ranks, chains = data["rank"].values, data.attrs["chains"]
-    offsets = np.linspace(-0.3, 0.3, len(LOOKS))
+    offsets = np.linspace(-0.34, 0.34, len(LOOKS))
     for place, rank in enumerate(ranks):
         at = data.sel(rank=rank)
         null = _interval(at["null"], chains)
@@ -56,7 +57,7 @@ def _rates(axes: Axes, data: xr.Dataset) -> None:
         axes.plot([place - 0.42, place + 0.42], [max(null[0], FLOOR)] * 2, color="0.55", linewidth=0.8)
         axes.plot([place - 0.42, place + 0.42], [3.0**-rank] * 2, linestyle=":", **THEORY)
         for offset, (source, (marker, color, _)) in zip(offsets, LOOKS.items(), strict=True):
-            for shift, name, fill in ((-0.035, "rate", color), (0.035, "direction_rate", "white")):
+            for shift, name, fill in ((-0.03, "rate", color), (0.03, "direction_rate", "white")):
                 share, low, high = _interval(at[name].sel(source=source), chains)
                 drawn = max(share, FLOOR)
                 axes.errorbar(
@@ -83,7 +84,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     entries.append(axes.plot([], [], "o", color="0.3", markerfacecolor="white", label="open: of directions")[0])
     entries.append(axes.plot([], [], color="0.7", linewidth=4, label="null: held-out data")[0])
     entries.append(axes.plot([], [], linestyle=":", label=r"$3^{-r}$", **THEORY)[0])
-    figure.legend(handles=entries, loc="outside upper center", ncols=7, columnspacing=1.2, handletextpad=0.4)
+    figure.legend(handles=entries, loc="outside upper center", ncols=4, columnspacing=1.5, handletextpad=0.4)
 
 
 def _ratios(axes: Axes, data: xr.Dataset) -> None:
@@ -104,7 +105,7 @@ def _ratios(axes: Axes, data: xr.Dataset) -> None:
 def _lengths(axes: Axes, data: xr.Dataset) -> None:
     few = data["length_density"].sel(training="few").mean(["rank", "seed"])
     length = data["length"].values
-    for source in ("nets", "analytic"):
+    for source in ("nets", "conditional", "analytic"):
         marker, color, label = LOOKS[source]
         axes.plot(length, few.sel(source=source), marker, color=color, label=label)
     predicted = data["length_predicted"].sel(training="few").mean(["rank", "seed"])
