@@ -50,8 +50,18 @@ class ImageSet:
         return np.concatenate([np.flatnonzero(self.copies > 1), once, fresh])
 
 
-def image_set(key: Array, source: str, size: int, *, duplicates: int, copies: int, once: int, fresh: int) -> ImageSet:
-    """Images of a source in an order of their own.
+def image_set(
+    key: Array,
+    source: str,
+    size: int,
+    *,
+    duplicates: int,
+    copies: int,
+    once: int,
+    fresh: int,
+    fresh_first: bool = False,
+) -> ImageSet:
+    """Images of a source in an order of their own; with `fresh_first`, sets of other sizes have the same fresh images.
 
     Raises:
         ValueError: there are not as many.
@@ -62,7 +72,8 @@ def image_set(key: Array, source: str, size: int, *, duplicates: int, copies: in
         raise ValueError(
             f"--images must hold {sum(counts)} images, duplicated, seen once and fresh; {source} has fewer"
         )
-    order = np.asarray(jax.random.permutation(derive(key, "order"), len(images.x)))[: sum(counts)]
+    order = np.asarray(jax.random.permutation(derive(key, "order"), len(images.x)))
+    order = np.roll(order[: sum(counts)], -fresh if fresh_first else 0)
     mean = np.asarray(images.mean, np.float32)
     return ImageSet(jnp.asarray(images.x, jnp.float32)[order], np.repeat([copies, 1, 0], counts), images.shape, mean)
 
@@ -76,12 +87,13 @@ def relu_net(key: Array, images: ImageSet, run: _launch.Run, *, width: int, step
 
 def deep_net(
     key: Array, images: ImageSet, run: _launch.Run, *, patch: int, width: int, depth: int, steps: int, batch_size: int,
-    part: str = "deep",
+    part: str = "deep", scale: float | None = None,
 ) -> Any:  # fmt: skip
-    """The small diffusion transformer, trained."""
-    network = diffusion.deep_network(key, images.shape, patch=patch, width=width, depth=depth, data_scale=images.scale)
+    """The small diffusion transformer, trained; nets of one `scale` share a program."""
+    scale = images.scale if scale is None else scale
+    network = diffusion.deep_network(key, images.shape, patch=patch, width=width, depth=depth, data_scale=scale)
     settings = diffusion.Settings(
-        steps=steps, batch_size=batch_size, learning_rate=4e-3, data_scale=images.scale, lowest=0.05, average=0.99,
+        steps=steps, batch_size=batch_size, learning_rate=4e-3, data_scale=scale, lowest=0.05, average=0.99,
         chunk=500,
     )  # fmt: skip
     return _trained(key, part, network, images, settings, run)

@@ -73,19 +73,19 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--activations must be a file or `demo`; got {config.activations!r}")
     if config.images and not paths[1].is_dir():
         raise ValueError(f"--images must be a folder; got {config.images!r}")
-    return replace(config, digest=_digest(paths))
+    return replace(config, digest=digest(paths))
 
 
-def _digest(paths: list[Path]) -> str:
+def digest(paths: list[Path]) -> str:
     """SHA-256 of files' contents, and for folders of what is in them by name and size."""
-    digest = hashlib.sha256()
+    contents = hashlib.sha256()
     for path in paths:
         if path.is_file():
-            digest.update(path.read_bytes())
+            contents.update(path.read_bytes())
         elif path.is_dir():
             for file in sorted(part for part in path.rglob("*") if part.is_file()):
-                digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
-    return digest.hexdigest()[:16]
+                contents.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+    return contents.hexdigest()[:16]
 
 
 def compute(config: Config, run: _launch.Run) -> xr.Dataset:

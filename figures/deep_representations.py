@@ -1,0 +1,93 @@
+"""Deep nets answer memorized images with few neurons and generalized ones with many, layer by layer.
+
+Activations of one sample, sorted; the paper's score (std) and a scale-free one (participation ratio) over samples in
+one layer; and the share of neurons that take part in every layer, nets on few images beside nets on many.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import _style, _summary
+
+LOOKS = {
+    "few, training": ("#D55E00", "o", "-"), "few, fresh": ("#E69F00", "^", "--"),
+    "many, training": ("#0072B2", "s", "-"), "many, fresh": ("#56B4E9", "v", "--"),
+    "memorized": ("#D55E00", "o", "-"), "others": ("#0072B2", "s", "-"),
+}  # fmt: skip
+
+
+def draw(data: xr.Dataset) -> Figure:
+    """One sample and its scores above, all layers below."""
+    figure, grid = plt.subplots(2, 2, figsize=(_style.PAGE, 5.4))
+    _bars(grid[0, 0], data)
+    _distribution(grid[0, 1], data, "std", "std of $h$", "b")
+    _distribution(grid[1, 0], data, "participation_ratio", r"participation ratio $(\sum h^2)^2/\sum h^4$", "c")
+    _layers(grid[1, 1], data)
+    handles, labels = grid[1, 1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def summary(data: xr.Dataset) -> list[_summary.Row]:
+    """How often images are reproduced, and the scores of the layer shown."""
+    layer, rows = data.attrs["shown"], []
+    for group in map(str, data["group"].values):
+        if "reproduced" in data:
+            rates = data["reproduced"].sel(group=group)
+            rows.append(_summary.mean(f"{group}: chains that come back to their image", "d₁/d₂ < 1/3", rates))
+        for score in ("std", "participation_ratio"):
+            members = data["mean"].sel(group=group, layer=layer, score=score)
+            rows.append(_summary.mean(f"{group}: {score.replace('_', ' ')} in {layer}", "§3", members))
+    return rows
+
+
+def _pair(data: xr.Dataset) -> list[str]:
+    """The two groups that should differ."""
+    groups = [str(group) for group in data["group"].values]
+    return groups if len(groups) == 2 else ["few, training", "many, training"]
+
+
+def _bars(axes: Axes, data: xr.Dataset) -> None:
+    for group in _pair(data):
+        bars = data["bar"].sel(group=group).values
+        color, _, line = LOOKS[group]
+        axes.step(np.arange(1, len(bars) + 1), bars / bars[0], line, where="mid", color=color)
+    axes.set(xlabel="neurons, in order", ylabel="activation over the largest", ylim=(0, None))
+    _style.panel_letter(axes, "a", f"one sample, {_words(data.attrs['shown'])}")
+
+
+def _distribution(axes: Axes, data: xr.Dataset, score: str, words: str, letter: str) -> None:
+    values = data["value"].sel(score=score)
+    edges = np.linspace(float(values.min()), float(values.max()), 26).tolist()
+    for group in map(str, data["group"].values):
+        part = values.sel(group=group).values
+        color, _, line = LOOKS[group]
+        axes.hist(part[np.isfinite(part)], edges, density=True, histtype="step", color=color, linestyle=line)
+    axes.set(xlabel=words, ylabel="density of samples", yticks=[])
+    _style.panel_letter(axes, letter, f"all samples, {_words(data.attrs['shown'])}")
+
+
+def _layers(axes: Axes, data: xr.Dataset) -> None:
+    layers = [str(layer) for layer in data["layer"].values]
+    heights = np.arange(len(layers))
+    for place, group in enumerate(map(str, data["group"].values)):
+        color, marker, _ = LOOKS[group]
+        members = data["mean"].sel(group=group, score="participation_ratio") / data["width"]
+        sem = members.std("seed", ddof=1) / np.sqrt(members.sizes["seed"]) if members.sizes["seed"] > 1 else None
+        axes.errorbar(
+            members.mean("seed"), heights + 0.13 * (place - 1.5), xerr=sem, fmt=marker, color=color, markersize=4,
+            label=group,
+        )  # fmt: skip
+    axes.set_yticks(heights, [_words(layer) for layer in layers])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set(xlabel="participation ratio over width")
+    seeds = data.sizes["seed"]
+    _style.panel_letter(axes, "d", "all layers" + (f", mean ± SEM over {seeds} nets" if seeds > 1 else ""))
+
+
+def _words(layer: str) -> str:
+    return layer.replace("block", "block ").replace(".", ", ")
