@@ -1,7 +1,9 @@
-"""Deep nets answer memorized images with few neurons and generalized ones with many, layer by layer.
+"""In a deep net fewer hidden neurons answer memorized images than others: participation ratio, in every block.
 
 Activations of one sample, sorted; the paper's score (std) and a scale-free one (participation ratio) over samples in
-one layer; and the share of neurons that take part in every layer, nets on few images beside nets on many.
+one layer; and the share of neurons that take part in every layer, nets on few images beside nets on many. The std,
+which follows a layer's gain, tells memorized images apart in the last block and points the other way in earlier ones;
+attention and the residual stream need not follow at all, as the last panel shows.
 """
 
 import matplotlib.pyplot as plt
@@ -54,8 +56,8 @@ def _bars(axes: Axes, data: xr.Dataset) -> None:
     for group in _pair(data):
         bars = data["bar"].sel(group=group).values
         color, _, line = LOOKS[group]
-        axes.step(np.arange(1, len(bars) + 1), bars / bars[0], line, where="mid", color=color)
-    axes.set(xlabel="neurons, in order", ylabel="activation over the largest", ylim=(0, None))
+        axes.step(np.arange(1, len(bars) + 1), bars, line, where="mid", color=color)
+    axes.set(xlabel="neurons, the most active first", ylabel="activation $h$", ylim=(0, None))
     _style.panel_letter(axes, "a", f"one sample, {_words(data.attrs['shown'])}")
 
 
@@ -83,8 +85,7 @@ def _layers(axes: Axes, data: xr.Dataset) -> None:
         )  # fmt: skip
     axes.set_yticks(heights, [_words(layer) for layer in layers])
     axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.set(xlabel="participation ratio over width")
+    axes.set(xlabel="participation ratio over width", xlim=(0, None))
     seeds = data.sizes["seed"]
     _style.panel_letter(axes, "d", "all layers" + (f", mean ± SEM over {seeds} nets" if seeds > 1 else ""))
 
