@@ -199,7 +199,7 @@ def _relu(root: Array, config: Config, run: _launch.Run) -> tuple[Case, np.ndarr
     )  # fmt: skip
     shares = []
     for seed, (own, seen) in enumerate(worlds):
-        net = jax.tree.map(lambda w, seed=seed: np.asarray(w)[seed], weights)
+        net = jax.tree.map(lambda w, seed=seed: jnp.asarray(np.asarray(w)[seed]), weights)
         one = replace(
             case, x=jnp.asarray(own), copies=seen, training=jnp.asarray(own[seen > 0]),
             denoise=lambda y, _, net=net: model.denoise(net, y),

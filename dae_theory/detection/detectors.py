@@ -18,6 +18,8 @@ from dae_theory.detection.roc import threshold_at_fpr
 
 Statistic = Callable[[Any], Any]
 
+_ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of the largest score: what compiled sums may differ by
+
 
 @partial(jax.jit, static_argnames="name")
 def _compiled(h: Array, name: str) -> Array:
@@ -92,7 +94,8 @@ def denoising_loss(x: Any, denoised: Any) -> np.ndarray:
 
 
 class _Detector(ClassifierMixin, BaseEstimator):
-    """Fires when a score exceeds the (1 − fpr) quantile of the scores of the negatives it was fitted on."""
+    """Fires when a score exceeds the (1 − fpr) quantile of the scores of the negatives it was fitted on, by more than
+    rounding."""
 
     fpr: float
 
@@ -119,7 +122,9 @@ class _Detector(ClassifierMixin, BaseEstimator):
         self._fit_scores(X, positive)
         scores = self._scores(X)
         self._refuse_undefined(scores)
-        self.threshold_ = float(threshold_at_fpr(scores[~positive], self.fpr))
+        # The threshold is the score of a negative, which in another batch may come out a rounding error higher.
+        rounding = _ROUNDING * np.max(np.abs(scores[np.isfinite(scores)]), initial=0)
+        self.threshold_ = float(threshold_at_fpr(scores[~positive], self.fpr) + rounding)
         return self
 
     @staticmethod
