@@ -51,8 +51,9 @@ def section(data: xr.Dataset, cells: xr.Dataset | None) -> str:
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
     options = "".join(f'<option value="{k}">{html.escape(one["words"])}</option>' for k, one in enumerate(shown))
     return (
-        f'<label>colour: <select id="observable">{options}</select></label> <span id="scale"></span>'
-        f'<div class="explorer"><div>{_map(data)}{_legend(data)}</div>'
+        f'<label>colour: <select id="observable">{options}</select></label>'
+        f' <span id="bar" style="background:linear-gradient(90deg,{_gradient()})"></span> <span id="scale"></span>'
+        f'<div class="explorer"><div id="fixed">{_map(data)}{_legend(data)}</div>'
         '<div><div id="readout" aria-live="polite">Point at a cell for its numbers; click it, or move with the arrow'
         ' keys, to open its net.</div><div id="detail"></div></div></div>'
         f'<script type="application/json" id="facts">{text}</script>'
@@ -207,6 +208,10 @@ def _legend(data: xr.Dataset) -> str:
     mark = _key('<circle class="boundary" cx="17" cy="5" r="4"/>')
     entries.append(f"<li>{mark} measured: index = {data.attrs['level']:g}, 95 % bootstrap band</li>")
     return f'<ul class="legend">{"".join(entries)}</ul>'
+
+
+def _gradient() -> str:
+    return ",".join(to_hex(color) for color in mpl.colormaps["cividis"](np.linspace(0, 1, 9)))
 
 
 def _key(mark: str) -> str:

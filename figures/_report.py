@@ -65,7 +65,7 @@ def _figure(name: str, module: Any, data: xr.Dataset, rows: Sequence[_summary.Ro
     claim, *rest = inspect.getdoc(module).split("\n\n", 1)  # type: ignore[union-attr]
     reading = "".join(f"<p>{html.escape(' '.join(rest[0].split()))}</p>" if rest else "")
     return (
-        f'<section id="{name}"><h2>{html.escape(" ".join(claim.split()))}</h2>'
+        f'<section id="figure-{name}"><h2>{html.escape(" ".join(claim.split()))}</h2>'
         f'<p class="origin">figure <code>{name}</code>, record {manifest["name"]}/{manifest["hash"]},'
         f" commit {_commit(manifest)}</p>"
         f'<img alt="{html.escape(claim, quote=True)}" src="{_picture(module, data)}">{reading}'
@@ -106,7 +106,7 @@ def _overview(tables: dict[str, tuple[Any, Sequence[_summary.Row], dict[str, Any
         counts = Counter(row.verdict for row in rows)
         claim = html.escape(" ".join(inspect.getdoc(module).split("\n\n")[0].split()))  # type: ignore[union-attr]
         numbers = "".join(f"<td>{counts[kind] or ''}</td>" for kind in kinds)
-        lines.append(f'<tr><td><a href="#{name}">{name}</a></td><td>{claim}</td>{numbers}</tr>')
+        lines.append(f'<tr><td><a href="#figure-{name}">{name}</a></td><td>{claim}</td>{numbers}</tr>')
     head = "".join(f"<th>{word}</th>" for word in ("figure", "claim", *kinds))
     body = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     off = [
@@ -121,8 +121,8 @@ def _overview(tables: dict[str, tuple[Any, Sequence[_summary.Row], dict[str, Any
 
 
 def _navigation(names: Sequence[str], *, explorer: bool, verify: bool) -> str:
-    places = [("overview", "overview")]
+    places = [("all", "all figures")]
     places += [("explorer", "phase diagram, explorable")] if explorer else []
-    places += [(name, name) for name in names]
+    places += [(f"figure-{name}", name) for name in names]
     places += [("errata", "errata"), ("claims", "all claims")] if verify else []
     return " ".join(f'<a href="#{place}">{html.escape(words)}</a>' for place, words in places)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from figures import _style
+from figures._summary import Row, number, share
 
 SHADES = ("#000000", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2")
 HATCHES = ("", "xx", "..", "//", "")
@@ -25,6 +26,31 @@ def draw(data: xr.Dataset) -> Figure:
     _losses(axes[1], data)
     figure.suptitle(data.attrs["data"], x=0.01, ha="left", fontsize="medium")
     return figure
+
+
+def summary(data: xr.Dataset) -> list[Row]:
+    """What nets that hold every sample are, and those that miss one; the bound; how many nets there are of each."""
+    codes, last = data["code"], len(data.attrs["verdicts"]) - 1
+    all_held, converged = data["stored"] == data.attrs["samples"], data["converged"] == 1
+    optimal, grows = codes == last, data["growth"] > 1
+    bound = data["loss"] / data["growth"].clip(min=1) / data.attrs["stored_loss"]
+    narrow, wide = (data["p"] < data.attrs["samples"]), (data["p"] >= data.attrs["samples"])
+    certificate = "(6)  G = max_u ‖g(u)‖ ≤ λ: global over all widths"
+    return [
+        share("polished nets that are stationary", "(6)  ∂L = 0", converged.sum(), converged.size, 1.0),
+        share("of the nets that hold every sample, those certified global minima", certificate,
+              (all_held & optimal).sum(), all_held.sum(), 1.0),
+        share("of the others, those in which a new neuron would grow", certificate, (~all_held & grows).sum(),
+              (~all_held).sum(), 1.0),
+        number("growth beside the minimizer next to (9), over λ", certificate, data.attrs["stored_growth"], 1.0,
+               tolerance=10 * data.attrs["tolerance"], relation="≤"),
+        number("smallest loss over growth, in units of the loss next to (9)", "(6)  L ≤ best L of any width · G/λ",
+               bound.min(), 1.0, tolerance=1e-6, relation="≤"),
+        share(f"nets with p < n = {data.attrs['samples']} that are global minima", certificate,
+              optimal.where(narrow, drop=True).sum(), narrow.sum() * data.sizes["seed"], 0.0),
+        share(f"nets with p ≥ n = {data.attrs['samples']} that hold every sample", "(9)",
+              all_held.where(wide, drop=True).sum(), wide.sum() * data.sizes["seed"]),
+    ]  # fmt: skip
 
 
 def _shares(axes: Axes, data: xr.Dataset) -> None:

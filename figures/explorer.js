@@ -36,7 +36,7 @@
     const shown = facts.observables[state.observable];
     cells.forEach((cell, k) => cell.setAttribute("fill", shown.mean[k] === null ? "#fff" : shown.color[k]));
     document.getElementById("scale").textContent =
-      `dark ${number(shown.low)} to light ${number(shown.high)}${shown.log ? ", logarithmic" : ""}`;
+      `${number(shown.low)} to ${number(shown.high)}${shown.log ? ", logarithmic" : ""}`;
   }
 
   function read(k) {

@@ -57,11 +57,11 @@ def script(name: str) -> Any:
     return importlib.import_module(f"figures.{name}")
 
 
-def make(name: str, folder: Path, target: Path) -> tuple[xr.Dataset, dict[str, Any]]:
+def make(name: str, folder: Path, target: Path, style: str = "paper") -> tuple[xr.Dataset, dict[str, Any]]:
     """Draw one figure from the record in a folder; returns the record."""
     data, manifest = records.read(folder)
     figure = script(name).draw(data)
-    written = _style.save(figure, target, record=manifest["hash"], commit=manifest["commit"])
+    written = _style.save(figure, target, record=manifest["hash"], commit=manifest["commit"], style=style)
     plt.close(figure)
     commit = (manifest["commit"] or "unknown")[:12] + ("+changes" if manifest["dirty"] else "")
     print(f"figure  {written[0]} <- record {manifest['name']}/{manifest['hash']} <- commit {commit}", flush=True)
@@ -84,7 +84,7 @@ def main(options: Options) -> None:
     _style.use(options.style)
     try:
         if options.record is not None:
-            make(options.names[0], options.record, options.record / "figure")
+            make(options.names[0], options.record, options.record / "figure", options.style)
             if options.keep:
                 print(f"kept    {_keep.keep(options.record, options.records / options.names[0])}")
             return
@@ -95,7 +95,7 @@ def main(options: Options) -> None:
             if options.from_scratch:
                 _from_scratch(options, name)
             else:
-                make(name, options.records / name, options.out / name)
+                make(name, options.records / name, options.out / name, options.style)
         print(f"{len(names)} figures in {time.perf_counter() - started:.0f} s")
         if options.report:
             print(f"report  {_report.write(options.records, names, options.out / 'report.html')}")
@@ -112,7 +112,7 @@ def _from_scratch(options: Options, name: str) -> None:
     before = records.read(_committed(options, name).parent) if _committed(options, name).is_file() else None
     sim, config = (before[1]["name"], before[1]["config"]) if before else (name, {})
     folder = _again.run(sim, config, options.out / "records")
-    data, _ = make(name, folder, options.out / name)
+    data, _ = make(name, folder, options.out / name, options.style)
     print(_again.compare(script(name).summary(before[0]) if before else [], script(name).summary(data)))
 
 
