@@ -1,0 +1,260 @@
+"""Every figure draws from its committed record, states its numbers, and the report holds all of them on one page."""
+
+import base64
+import html
+import importlib
+import io
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from dae_theory import records
+from figures import _again, _keep, _report, _style, _summary, make
+from sims import _launch
+
+DATA = Path(make.__file__).parent / "data"
+KEPT = sorted(path.parent.name for path in DATA.glob("*/manifest.json"))
+DRAWN = [name for name in make.available() if name in KEPT]
+VOID = {"meta", "link", "img", "br", "input"}
+
+
+@pytest.fixture(autouse=True)
+def style():
+    with plt.rc_context():
+        _style.use()
+        yield
+        plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with plt.rc_context():
+        _style.use()
+        target = _report.write(DATA, DRAWN, tmp_path_factory.mktemp("report") / "report.html")
+    return target.read_text(encoding="utf-8")
+
+
+def test_every_figure_has_a_committed_record():
+    assert set(make.available()) - set(KEPT) == set()
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_committed_records_come_from_a_commit_and_their_hash_is_that_of_their_settings(name):
+    _, manifest = records.read(DATA / name)
+    assert manifest["dirty"] is False
+    assert re.fullmatch("[0-9a-f]{40}", manifest["commit"])
+    assert manifest["hash"] == records.config_hash(manifest["name"], manifest["config"])
+
+
+def test_committed_records_are_small():
+    assert sum(path.stat().st_size for path in DATA.rglob("*") if path.is_file()) < 5_000_000
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_the_settings_of_a_record_are_a_command_line_of_its_sim(name):
+    _, manifest = records.read(DATA / name)
+    module = importlib.import_module(f"sims.{manifest['name']}")
+    config, _ = _launch.parse(manifest["name"], module.Config, module.SMOKE, _again.arguments(manifest["config"]))
+    assert json.loads(json.dumps(_launch.as_plain(config))) == manifest["config"]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("look", ["paper", "slide"])
+def test_figures_draw_in_both_styles_and_carry_their_origin(name, look, tmp_path):
+    _style.use(look)
+    _, manifest = make.make(name, DATA / name, tmp_path / name, look)
+    with Image.open(tmp_path / f"{name}.png") as picture:
+        assert manifest["hash"] in picture.info["Description"]
+        assert manifest["commit"] in picture.info["Description"]
+    assert manifest["hash"].encode() in (tmp_path / f"{name}.pdf").read_bytes()
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_state_their_numbers(name):
+    data, _ = records.read(DATA / name)
+    rows = make.script(name).summary(data)
+    assert rows
+    assert len({(row.claim, row.equation) for row in rows}) == len(rows)
+    for row in rows:
+        assert row.verdict in ("agrees", "differs", "undecided", "measured")
+        assert row.claim
+        assert row.equation
+        assert (row.predicted is None) == (row.verdict == "measured")
+        assert row.predicted is None or math.isfinite(row.predicted)
+        assert _summary.reproduced(row, row)
+
+
+class _Checker(HTMLParser):
+    """Open and close tags match; ids are unique; addresses are collected."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.addresses, self.styles = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.addresses += [given[name] for name in ("src", "href", "action", "data") if name in given]
+        self.ids += [given["id"]] if "id" in given else []
+        self.styles.append(given.get("style") or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_fetches_nothing(page):
+    checker = _Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    assert len(set(checker.ids)) == len(checker.ids)
+    local = {f"#{name}" for name in checker.ids}
+    assert [a for a in checker.addresses if not a.startswith("data:") and a not in local] == []
+    assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", page) == []
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|<script[^>]+src", page)
+    assert len(page.encode()) < 5_000_000
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_page_has_every_figure_with_its_claim_and_numbers(name, page):
+    data, manifest = records.read(DATA / name)
+    section = page.split(f'<section id="figure-{name}">', 1)[1].split("</section>", 1)[0]
+    assert manifest["hash"] in section
+    assert manifest["commit"][:12] in section
+    claim = " ".join(make.script(name).__doc__.split("\n\n")[0].split())
+    assert html.escape(claim) in section
+    (picture,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', section)
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        assert np.ptp(np.asarray(image.convert("L"))) > 200
+    for row in make.script(name).summary(data):
+        for cell in _summary.cells(row):
+            assert html.escape(cell) in section
+
+
+def test_the_page_has_the_errata_and_every_claim(page):
+    data, _ = records.read(DATA / "verify")
+    for statement in data["statement"].values:
+        assert html.escape(str(statement)) in page
+    errata = page.split('<section id="errata">', 1)[1].split("</section>", 1)[0]
+    printed = data["statement"].values[np.isfinite(data["printed"].values)]
+    assert len(printed)
+    for statement in printed:
+        assert html.escape(str(statement)) in errata
+
+
+def test_the_page_knows_every_cell_of_the_phase_diagram(page):
+    data, _ = records.read(DATA / "phase_diagram")
+    cells, _ = records.read(DATA / "phase_cells")
+    facts = json.loads(page.split('id="facts">', 1)[1].split("</script>", 1)[0])
+    x, y = data.attrs["x"], data.attrs["y"]
+    assert facts["x"]["values"] == data[x].values.tolist()
+    assert facts["y"]["values"] == data[y].values.tolist()
+    count = data.sizes[x] * data.sizes[y]
+    assert page.count('class="cell"') == len(facts["cells"]) == count
+    (index,) = [shown for shown in facts["observables"] if shown["name"] == "train_index"]
+    expected = data["train_index"].mean("seed").transpose(y, x).values.ravel()
+    np.testing.assert_allclose(index["mean"], expected, rtol=1e-3)
+    opened = cells["columns"].transpose(y, x, ...).values.reshape(count, *cells["columns"].shape[2:])
+    for cell, columns in zip(facts["cells"], opened, strict=True):
+        alive = columns[np.any(columns != 0, axis=1)]
+        shown = np.reshape(cell["columns"], (-1, columns.shape[1])) * cell["size"] / 99
+        assert shown.shape == alive.shape
+        np.testing.assert_allclose(
+            np.sort(np.linalg.norm(shown, axis=1)), np.sort(np.linalg.norm(alive, axis=1)),
+            atol=cell["size"] / 99 * np.sqrt(columns.shape[1]),
+        )  # fmt: skip
+
+
+def test_the_opened_nets_are_those_of_the_map():
+    data, _ = records.read(DATA / "phase_diagram")
+    cells, manifest = records.read(DATA / "phase_cells")
+    mine = data["train_objective"].sel(seed=manifest["config"]["member"])
+    ratio = cells["train_objective"] / mine
+    # the same net up to float32 sums in another order; other nets of a cell differ by far more
+    spread = (data["train_objective"].std("seed") / data["train_objective"].mean("seed")).median()
+    assert float(abs(ratio - 1).median()) < 1e-2 * float(spread)
+
+
+def test_rows_are_judged_by_their_own_error_bars():
+    members = np.asarray([0.9, 1.0, 1.1, 1.0])
+    assert _summary.mean("a", "e", members, 1.0).verdict == "agrees"
+    assert _summary.mean("a", "e", members, 2.0).verdict == "differs"
+    assert _summary.mean("a", "e", members, 0.5, relation="≥").verdict == "agrees"
+    assert _summary.mean("a", "e", members, 0.5, relation="≤").verdict == "differs"
+    assert _summary.mean("a", "e", members, 1.01, relation="≥").verdict == "undecided"
+    assert _summary.mean("a", "e", [1.0, np.nan], 1.0).verdict == "undecided"
+    assert _summary.share("a", "e", 10, 10, 1.0).verdict == "agrees"
+    assert _summary.share("a", "e", 0, 10, 1.0).verdict == "differs"
+    assert _summary.interval("a", "e", 1.0, 0.9, 1.1, 1.05).verdict == "agrees"
+    assert _summary.number("a", "e", 1.0, 1.05, tolerance=0.01).verdict == "differs"
+    assert _summary.number("a", "e", 1.0).verdict == "measured"
+
+
+def test_two_runs_agree_within_their_own_error_bars():
+    one, other = (_summary.mean("a", "e", np.asarray([0.9, 1.0, 1.1]) + shift) for shift in (0.0, 0.1))
+    far = _summary.mean("a", "e", np.asarray([2.9, 3.0, 3.1]))
+    assert _summary.reproduced(one, other)
+    assert not _summary.reproduced(one, far)
+    text = _again.compare([one], [other])
+    assert "1 of 1 numbers agree" in text
+    assert "NOT reproduced" in _again.compare([one], [far])
+
+
+def test_a_record_of_uncommitted_sources_is_not_kept(tmp_path):
+    source = DATA / KEPT[0]
+    data, manifest = records.read(source)
+    kept = tmp_path / "kept"
+    _keep.keep(source, kept)
+    assert records.read(kept)[0].identical(data)
+    dirty = tmp_path / "dirty"
+    _keep.keep(source, dirty)
+    (dirty / "manifest.json").write_text(json.dumps({**manifest, "dirty": True}))
+    with pytest.raises(ValueError, match="dirty"):
+        _keep.keep(dirty, tmp_path / "again")
+
+
+def test_from_scratch_runs_the_sim_again_and_compares(tmp_path, capsys):
+    from sims import zero_columns
+
+    record = _launch.main(
+        "zero_columns", zero_columns.Config, zero_columns.compute, zero_columns.report, smoke=zero_columns.SMOKE,
+        resolve=zero_columns.resolve, arguments=["--smoke", "--no-figure", "--out", str(tmp_path)],
+    )  # fmt: skip
+    committed = tmp_path / "committed" / "zero_columns"
+    committed.mkdir(parents=True)
+    for name in ("data.nc", "manifest.json"):
+        (committed / name).write_bytes((record.folder / name).read_bytes())
+    out = tmp_path / "out"
+    make.main(make.Options(("zero_columns",), records=committed.parent, out=out, from_scratch=True))
+    said = capsys.readouterr().out
+    count = len(make.script("zero_columns").summary(record.read()))
+    assert f"{count} of {count} numbers agree with the committed record" in said
+    again = records.read(next((out / "records").rglob("manifest.json")).parent)[0]
+    assert again.identical(record.read())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (make.Options(("nonsense",)), "unknown figure"),
+        (make.Options((), record=DATA), "exactly one"),
+        (make.Options(("weights",), keep=True), "--record"),
+        (make.Options((), from_scratch=True), "name the figures"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(SystemExit, match=message):
+        make.main(options)
