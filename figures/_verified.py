@@ -18,6 +18,7 @@ ERRATA = {
     " point at other means",
     "5": "Columns may be split into parallel ones: trained nets compare with theory after merging",
     "6": "The std of a representation moves with its scale; other scores do not",
+    "7": "A divergence has no unit, so no length bounds it",
 }
 HEADER = ("equation", "claim", "corrected", "printed", "measured", "deviation", "tolerance", "verdict")
 
