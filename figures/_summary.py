@@ -122,10 +122,10 @@ def number(
     measured = float(measured)
     if predicted is None:
         verdict = "measured"
-    elif relation == "=":
-        verdict = "agrees" if abs(measured - float(predicted)) <= tolerance else "differs"
     else:
-        verdict = _one_sided(measured, float(predicted), relation, tolerance)
+        gap = measured - float(predicted)
+        off = {"=": abs(gap), "≤": gap, "≥": -gap}[relation]
+        verdict = "agrees" if off <= tolerance else "differs"
     return Row(claim, equation, measured, _number(predicted), None, None, relation, verdict)
 
 

@@ -57,7 +57,7 @@ def _columns(part: Any, at: xr.Dataset, name: str, *, first: bool) -> None:
         claim = "columns are the samples" if stored else "not the samples"
         axes[row].set_title(
             rf"{name}, {words}, $n={few}$, $\lambda={decay:.3g}$,"
-            rf" cosines $\leq{float(cell['largest_cosine']):+.2f}$: {claim}",
+            rf" cosines $\leq{float(cell['largest_cosine']):+.2f}$:" f"\n{claim}",
             loc="left", fontsize=7,
         )  # fmt: skip
     cell = at.sel(centred=False)
@@ -71,7 +71,7 @@ def _columns(part: Any, at: xr.Dataset, name: str, *, first: bool) -> None:
     )  # fmt: skip
     axes[4].set_title(
         rf"{name}, as they are, $n={int(cell['samples'])}$, $\lambda={float(cell['weight_decay']):.3g}$:"
-        " columns span the principal directions",
+        "\ncolumns span the principal directions",
         loc="left", fontsize=7,
     )  # fmt: skip
 

@@ -200,6 +200,9 @@ def test_rows_are_judged_by_their_own_error_bars():
     assert _summary.share("a", "e", 0, 10, 1.0).verdict == "differs"
     assert _summary.interval("a", "e", 1.0, 0.9, 1.1, 1.05).verdict == "agrees"
     assert _summary.number("a", "e", 1.0, 1.05, tolerance=0.01).verdict == "differs"
+    assert _summary.number("a", "e", 1.0, 0.99, tolerance=0.02, relation="≤").verdict == "agrees"
+    assert _summary.number("a", "e", 1.0, 1.01, relation="≥").verdict == "differs"
+    assert _summary.number("a", "e", np.nan, 1.0).verdict == "differs"
     assert _summary.number("a", "e", 1.0).verdict == "measured"
 
 
