@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Float
 
 from dae_theory import gaussian
+from dae_theory.bivariate import Leaf
 
 # Arrays of the size of one slab that are alive at once in a sweep, by measurement an upper bound.
 _SLABS_ALIVE = 24
@@ -26,10 +27,10 @@ _SLABS_ALIVE = 24
 class _Contraction:
     """Q with ∂Q/∂A = Σ_i ω_i E h hᵀ, ∂Q/∂m and ∂Q/∂C (symmetric, for symmetric changes of C), shaped as A, m and C."""
 
-    value: Array
-    matrix: Array
-    mean: Array
-    covariance: Array
+    value: Leaf
+    matrix: Leaf
+    mean: Leaf
+    covariance: Leaf
 
 
 def _rows_from(rows: Array, offset: Array, width: int) -> Array:
@@ -108,6 +109,22 @@ def _chunked_sweep(matrix: Array, mean: Array, covariance: Array, share: Array, 
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(4,))
+def _opaque_sweep(matrix: Array, mean: Array, covariance: Array, share: Array, memory: int) -> _Contraction:
+    """`_chunked_sweep`, kept whole when a gradient is taken.
+
+    JAX cuts a scan into a known and a linear part when it prepares a reverse pass, and forgets custom derivative rules
+    in the known part: a second derivative would then differentiate the formulas behind `gaussian`, which have none at
+    parallel and opposite columns. What is known to a function with a rule of its own is left alone.
+    """
+    return _chunked_sweep(matrix, mean, covariance, share, memory)
+
+
+@_opaque_sweep.defjvp
+def _opaque_sweep_jvp(memory, primals, tangents):
+    return jax.jvp(functools.partial(_chunked_sweep, memory=memory), primals, tangents)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4,))
 def contraction(
     matrix: Float[Array, "p p"],
     mean: Float[Array, "n p"],
@@ -124,12 +141,12 @@ def contraction(
         share: ω, shape (n,); treated as constant.
         memory: bytes the sweep may hold at once; samples are taken in chunks that fit.
     """
-    return _chunked_sweep(matrix, mean, covariance, share, memory).value
+    return _opaque_sweep(matrix, mean, covariance, share, memory).value
 
 
 @contraction.defjvp
 def _contraction_jvp(memory, primals, tangents):
     matrix, mean, covariance, share = primals
-    result = _chunked_sweep(matrix, mean, covariance, share, memory)
+    result = _opaque_sweep(matrix, mean, covariance, share, memory)
     parts = zip((result.matrix, result.mean, result.covariance), tangents[:3], strict=True)
     return result.value, sum(jnp.vdot(slope, change) for slope, change in parts)

@@ -103,6 +103,21 @@ def test_gradient_at_a_zero_column_is_the_mean_of_the_two_slopes(key, weights, x
     assert abs(slopes[0] - slopes[1]) > 1e-2  # there is a kink
 
 
+def test_second_derivatives_are_slopes_of_the_gradient_by_both_modes(key, weights, x):
+    """At parallel and opposite columns too, where the loss has two derivatives and not three."""
+    direction = _random_like(key, weights)
+    direction = Weights(direction.decoder, direction.encoder.at[:, 5].set(0))
+    gradient = jax.grad(_loss)
+    forward = jax.jit(lambda w: jax.jvp(lambda v: gradient(v, x), (w,), (direction,))[1])(weights)
+    reverse = jax.jit(jax.grad(lambda w: _dot(gradient(w, x), direction)))(weights)
+    step = 1e-6
+    ahead, behind = (_gradient(_along(weights, direction, sign * step), x) for sign in (1, -1))
+    slope = jax.tree.map(lambda a, b: (a - b) / (2 * step), ahead, behind)
+    for one, other, numeric in zip(*map(jax.tree.leaves, (forward, reverse, slope)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(one, numeric, rtol=1e-5, atol=1e-5)
+
+
 def test_symmetries(key, weights, x):
     loss = _value(weights, x)
     order = jnp.array([4, 2, 0, 5, 1, 3])

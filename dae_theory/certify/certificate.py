@@ -210,7 +210,7 @@ def _certify(
 
     kink = jnp.any((first == 0) & (second > 0)) & pulls
     stationary = (steepness <= tolerance) & ~kink
-    lowest = jnp.min(jnp.where(jnp.any(~small), spectrum, jnp.inf))
+    lowest = jnp.where(jnp.any(~small), spectrum[0], jnp.inf)  # those of zero neurons stand at the upper end
     smallest = jnp.where(jnp.any(zero), jnp.minimum(lowest, 2 * (weight_decay - newcomer.pull)), lowest)
     saddle = (lowest < -FLAT * largest) | improves | (jnp.any(zero) & surely)
     minimum = jnp.where(surely, LOCAL_IN_WIDTH, jnp.where(grows, LOCAL, GLOBAL))
