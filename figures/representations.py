@@ -1,0 +1,105 @@
+"""Representations of memorized samples are spiky, those of generalized samples balanced: scores tell them apart.
+
+First row: h of one noisy sample of each kind, neurons by activation. Then the distributions of every score over samples
+and seeds, with the AUROC (never flipped) of memorized against generalized training samples, and theory's one-hot h.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import _style, _summary
+
+LOOKS = (
+    ("#D55E00", "-", "memorizing, training"),
+    ("#0072B2", "--", "generalizing, training"),
+    ("#009E73", ":", "generalizing, held out"),
+)
+SYMBOLS = {
+    "std": "std of $h$",
+    "l4_over_l2": r"$\|h\|_4/\|h\|_2$",
+    "kurtosis": "excess kurtosis",
+    "participation_ratio": r"participation $(\Sigma h^2)^2/\Sigma h^4$",
+    "gini": "Gini index",
+    "max_share": r"largest share $\max h^2/\Sigma h^2$",
+}
+NEURONS = 30
+
+
+def draw(data: xr.Dataset) -> Figure:
+    """A row of bars, then a row for each score, a column for each kind of data."""
+    worlds, scores = data["world"].values, data["score"].values
+    figure, grid = plt.subplots(
+        1 + len(scores), len(worlds), figsize=(_style.PAGE, 1.25 * (1 + len(scores))), squeeze=False
+    )
+    for column, name in enumerate(worlds):
+        at = data.sel(world=name)
+        _bars(grid[0, column], at)
+        few, many = (int(n) for n in at["samples"].values)
+        grid[0, column].set_title(f"{name}: $n={few}$ and ${many}$", loc="left")
+        for row, score in enumerate(scores):
+            _distributions(grid[row + 1, column], at.sel(score=score), SYMBOLS[str(score)])
+    for row in range(len(scores)):
+        grid[row + 1, 0].set_ylabel("share below")
+    grid[0, 0].set_ylabel("activation $h_j$")
+    handles, labels = grid[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _bars(axes: Axes, at: xr.Dataset) -> None:
+    for (color, _, label), regime, shift in zip(LOOKS, at["regime"].values, (-0.2, 0.2), strict=False):
+        bars = np.sort(at["bars"].sel(regime=regime).values)[::-1][:NEURONS]
+        axes.bar(np.arange(1, len(bars) + 1) + shift, bars, width=0.4, color=color, label=label.split(",")[0])
+    axes.set(xlabel="neuron $j$, by activation")
+    axes.legend(fontsize="x-small", loc="upper right")
+
+
+def _distributions(axes: Axes, at: xr.Dataset, symbol: str) -> None:
+    """Cumulative distributions over samples and seeds, the seeds' own as thin lines."""
+    for (color, line, label), group in zip(LOOKS, at["group"].values, strict=True):
+        values = at["scores"].sel(group=group)
+        for seed in range(values.sizes["seed"]):
+            _cumulative(axes, values.isel(seed=seed).values, color=color, linestyle=line, linewidth=0.4, alpha=0.6)
+        _cumulative(axes, values.values.ravel(), color=color, linestyle=line, label=label)
+    axes.axvline(float(at["theory"]), color="0.2", linewidth=0.8, linestyle="-.", label="theory: one-hot")
+    auroc = at["auroc"]
+    sem = float(auroc.std(ddof=1) / np.sqrt(auroc.size))
+    axes.annotate(
+        f"AUROC {float(auroc.mean()):.3f} ± {sem:.3f}", (0.5, 1.02), xycoords="axes fraction", ha="center", va="bottom",
+        fontsize="x-small",
+    )  # fmt: skip
+    axes.set(xlabel=symbol, yticks=(0, 0.5, 1), ylim=(-0.03, 1.03))
+
+
+def _cumulative(axes: Axes, values: np.ndarray, **look: Any) -> None:
+    values = np.sort(values[np.isfinite(values)])
+    axes.plot(values, np.arange(1, len(values) + 1) / max(len(values), 1), **look)
+
+
+def summary(data: xr.Dataset) -> list[_summary.Row]:
+    """AUROC of every score, and the participation ratio of both kinds."""
+    rows = []
+    for name in data["world"].values:
+        at = data.sel(world=name)
+        for group in at["group"].values[:2]:
+            ratio = at["scores"].sel(score="participation_ratio", group=group).mean("point")
+            theory = 1.0 if "few" in str(group) else None
+            rows.append(
+                _summary.mean(
+                    f"{name}, {group}: participation ratio",
+                    "§3  one-hot h: 1" if theory else "§3  balanced: ≫ 1",
+                    ratio,
+                    theory,
+                    tolerance=0.1,
+                )
+            )
+        rows += [
+            _summary.mean(f"{name}: AUROC of {score}", "Table 1", at["auroc"].sel(score=score))
+            for score in at["score"].values
+        ]
+    return rows

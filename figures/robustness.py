@@ -1,0 +1,85 @@
+"""Few samples stay in the columns with any optimizer, as long as the noise is below the margin.
+
+One cell a noise level and optimizer: the columns matched to the samples, largest cosine and norm errors over seeds, how
+many merged neurons are alive, and what polishing makes of the net on the exact objective. λ of AdamW, whose decay is
+decoupled, is read off its norms.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from figures import _pictures, _style, _summary
+
+NAMES = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
+SHORT = {
+    "global minimum": "global min.",
+    "local minimum; a new": "local, neuron grows",
+    "local minimum": "local min.",
+}
+
+
+def draw(data: xr.Dataset) -> Figure:
+    """σ down, optimizers across."""
+    sigmas, optimizers = data["sigma"].values, data["optimizer"].values
+    figure, grid = plt.subplots(
+        len(sigmas), len(optimizers), figsize=(_style.PAGE, 0.6 + 0.85 * len(sigmas)), squeeze=False, layout="none"
+    )
+    # room by hand: the text below the pictures belongs to no layout engine
+    figure.subplots_adjust(left=0.1, right=0.995, top=0.8, bottom=0.08, wspace=0.06, hspace=0.55)
+    for row, sigma in zip(grid, sigmas, strict=True):
+        for axes, optimizer in zip(row, optimizers, strict=True):
+            at = data.sel(sigma=sigma, optimizer=optimizer)
+            pictures = list(_pictures.square(at["picture"], int(data.attrs["side"])))
+            _pictures.strip(axes, pictures, places=len(pictures))
+            for number, line in enumerate(_lines(at)):
+                axes.annotate(
+                    line, (0, 1), xytext=(0, -2 - 7 * number), textcoords="offset points", va="top", fontsize=5.5,
+                    annotation_clip=False, fontweight="bold" if number == 0 else "normal",
+                )  # fmt: skip
+        margin = float(data["margin"].sel(sigma=sigma))
+        row[0].set_ylabel(
+            rf"$\sigma={sigma:g}$" + f"\nmargin\n{margin:.1f}" + r"$\,\sigma$", rotation=0, ha="right", va="center"
+        )
+    for axes, optimizer in zip(grid[0], optimizers, strict=True):
+        axes.set_title(NAMES[str(optimizer)], loc="left")
+    given = data.attrs
+    figure.suptitle(
+        rf"{given['few']} {given['name']}, centred, cosines $\leq{given['largest_cosine']:+.2f}$, $p={given['width']}$,"
+        rf" $\lambda={given['weight_decay']:.3g}$: columns against $r_ix_i$ of (9)",
+        x=0.01, ha="left", fontsize=8,
+    )  # fmt: skip
+    return figure
+
+
+def _lines(at: xr.Dataset) -> list[str]:
+    """What stands under a cell."""
+    cosine, norm = float(at["cosine"].min()), 100 * float(abs(at["norm_ratio"] - 1).max())
+    lines = [
+        ("holds" if cosine >= 0.999 and norm <= 2 else "fails") + f": cos ≥ {cosine:.3f}, norms ± {norm:.2g} %",
+        f"{float(at['neurons'].mean()):.1f} neurons, norms say λ = {float(at['read_off'].mean()):.2g}",
+    ]
+    code = at["verdict"].values[0]
+    if np.isfinite(code):
+        verdict = str(at.attrs["verdicts"][int(code)])
+        short = next((word for start, word in SHORT.items() if verdict.startswith(start)), verdict)
+        moved = float(at["moved"].max())
+        lines.append(f"polished: {short}" + (f", moved {moved:.1g}" if np.isfinite(moved) else ""))
+    return lines
+
+
+def summary(data: xr.Dataset) -> list[_summary.Row]:
+    """Cosine and norm of every cell."""
+    rows: list[Any] = []
+    for sigma in data["sigma"].values:
+        for optimizer in data["optimizer"].values:
+            at, words = data.sel(sigma=sigma, optimizer=optimizer), f"σ = {sigma:g}, {NAMES[str(optimizer)]}"
+            norm = abs(at["norm_ratio"] - 1).max()
+            rows += [
+                _summary.number(f"{words}: smallest cosine", "(9)", at["cosine"].min(), 0.999, relation="≥"),
+                _summary.number(f"{words}: largest error of a norm", "(9)", norm, 0.02, relation="≤"),
+            ]
+    return rows
