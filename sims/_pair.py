@@ -63,7 +63,7 @@ class PairConfig:
     """Noisy samples a step; the few get several draws each, one with --paper."""
 
 
-SMOKE = {"images": "digits", "size": 6, "many": 200, "dimension": 8, "seeds": 2, "width": 16, "steps": 30, "batch": 40}
+SMOKE = {"images": "digits", "size": 8, "many": 200, "dimension": 8, "seeds": 2, "width": 16, "steps": 30, "batch": 40}
 PAPER = {"size": 32, "many": 10_000, "steps": 50_000}
 
 

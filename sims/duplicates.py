@@ -123,7 +123,7 @@ def _member(
     total = TWICE * sum(config.copies)
     x, copies = point["x"], point["copies"]
     rows = jnp.repeat(jnp.arange(len(x)), copies, total_repeat_length=total)
-    rate = config.rate / jnp.max(copies * jnp.sum(x**2, axis=1) / total)
+    rate = config.rate / jnp.max(copies.astype(x.dtype) * jnp.sum(x**2, axis=1) / total)
     unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
     def stored(weights: Weights) -> Array:

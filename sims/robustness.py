@@ -57,7 +57,7 @@ class Config:
     """Polish every net and certify what it becomes."""
 
 
-SMOKE = {"images": "digits", "size": 6, "few": 3, "sigmas": (0.2,), "steps": 40, "width": 8, "certificates": False}
+SMOKE = {"images": "digits", "size": 8, "few": 3, "sigmas": (0.2,), "steps": 40, "width": 8, "certificates": False}
 PARALLEL = 0.95
 NEGLIGIBLE = 1e-3
 NOTHING = {"outside": np.nan, "moved": np.nan, "verdict": np.nan, "growth": np.nan}

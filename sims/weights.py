@@ -60,7 +60,7 @@ class Config:
     """Noisy images a step of the many; the few are all seen at every step."""
 
 
-SMOKE = {"sets": ("digits",), "few_size": 6, "many_size": 6, "seeds": 2, "steps": 30, "many": 300, "width": 16}
+SMOKE = {"sets": ("digits",), "few_size": 8, "many_size": 8, "seeds": 2, "steps": 20, "many": 200, "width": 12}
 PAPER = {
     "many_size": 32, "seeds": 1, "few_decays": (1e-2,), "many_decay": 1e-4, "steps": 50_000,
     "few_rate": 1e-3, "many_rate": 1e-4,
