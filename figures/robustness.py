@@ -29,7 +29,7 @@ def draw(data: xr.Dataset) -> Figure:
         len(sigmas), len(optimizers), figsize=(_style.PAGE, 0.6 + 0.85 * len(sigmas)), squeeze=False, layout="none"
     )
     # room by hand: the text below the pictures belongs to no layout engine
-    figure.subplots_adjust(left=0.1, right=0.995, top=0.8, bottom=0.08, wspace=0.06, hspace=0.55)
+    figure.subplots_adjust(left=0.1, right=0.975, top=0.8, bottom=0.08, wspace=0.06, hspace=0.55)
     for row, sigma in zip(grid, sigmas, strict=True):
         for axes, optimizer in zip(row, optimizers, strict=True):
             at = data.sel(sigma=sigma, optimizer=optimizer)
@@ -37,7 +37,7 @@ def draw(data: xr.Dataset) -> Figure:
             _pictures.strip(axes, pictures, places=len(pictures))
             for number, line in enumerate(_lines(at)):
                 axes.annotate(
-                    line, (0, 1), xytext=(0, -2 - 7 * number), textcoords="offset points", va="top", fontsize=5.5,
+                    line, (0, 1), xytext=(0, -2 - 7 * number), textcoords="offset points", va="top", fontsize=5,
                     annotation_clip=False, fontweight="bold" if number == 0 else "normal",
                 )  # fmt: skip
         margin = float(data["margin"].sel(sigma=sigma))
@@ -59,7 +59,7 @@ def _lines(at: xr.Dataset) -> list[str]:
     """What stands under a cell."""
     cosine, norm = float(at["cosine"].min()), 100 * float(abs(at["norm_ratio"] - 1).max())
     lines = [
-        ("holds" if cosine >= 0.999 and norm <= 2 else "fails") + f": cos ≥ {cosine:.3f}, norms ± {norm:.2g} %",
+        ("holds" if cosine >= 0.999 and norm <= 2 else "fails") + f": cos ≥ {cosine:.3f}, norms ± {norm:.3g} %",
         f"{float(at['neurons'].mean()):.1f} neurons, norms say λ = {float(at['read_off'].mean()):.2g}",
     ]
     code = at["verdict"].values[0]
