@@ -31,8 +31,8 @@ GROUP = 16  # Hessian columns made at once
 def hessian(loss: Callable[[Weights], Array], weights: Weights) -> Float[Array, "m m"]:
     """∂²L of a loss of the weights as a dense symmetric matrix, m = 2dp, in the order of `ravel_pytree`.
 
-    Forward over reverse, `GROUP` columns at once. Right at parallel and opposite columns too, where the objective has
-    two derivatives and not three.
+    Forward over reverse, `GROUP` columns at once. At parallel and opposite columns the objective has two derivatives and
+    not three; 1 − ρ² is known to rounding only there, and its root enters: right to about 1e-8, elsewhere to rounding.
     """
     flat, rebuild = ravel_pytree(weights)
     gradient = jax.grad(lambda values: loss(rebuild(values)))
