@@ -31,7 +31,7 @@ GROUP = 16  # Hessian columns made at once
 def hessian(loss: Callable[[Weights], Array], weights: Weights) -> Float[Array, "m m"]:
     """∂²L of a loss of the weights as a dense symmetric matrix, m = 2dp, in the order of `ravel_pytree`.
 
-    Forward over reverse, `GROUP` columns at once. At parallel and opposite columns the objective has two derivatives and
+    Forward over reverse, `GROUP` columns at once. At parallel and opposite columns the objective has two derivatives,
     not three; 1 − ρ² is known to rounding only there, and its root enters: right to about 1e-8, elsewhere to rounding.
     """
     flat, rebuild = ravel_pytree(weights)
