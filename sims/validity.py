@@ -144,9 +144,10 @@ def _cell(point: dict[str, Any], _: None, *, config: Config, labels: np.ndarray)
     numbers = {"noise_std": point["sigma"], "weight_decay": config.weight_decay}
     blocks = theory.block_of_neuron((config.neurons,) * config.clusters)
     margins = theory.margins(formula, x, labels, blocks, noise_std=point["sigma"])
-    at_formula = certify.certify(formula, x, **numbers, starts=STARTS)
     polished = certify.polish(formula, x, **numbers)
-    at_minimum = certify.certify(polished.weights, x, **numbers, starts=STARTS)
+    both = jax.tree.map(lambda *parts: jnp.stack(parts), formula, polished.weights)
+    certified = jax.lax.map(lambda weights: certify.certify(weights, x, **numbers, starts=STARTS), both)
+    at_formula, at_minimum = (jax.tree.map(lambda part, i=i: part[i], certified) for i in (0, 1))
     found = block_error(polished.weights, formula, x, labels, blocks=config.clusters)
     return {
         "margin": margins.worst,

@@ -32,7 +32,7 @@ VERDICTS = (
 NOT_STATIONARY, SADDLE, LOCAL, LOCAL_IN_WIDTH, GLOBAL = range(len(VERDICTS))
 
 PROBE = 1e-3  # length of a probe: no certificate calls a point a local minimum that such a step is seen to improve
-PROBES = 32
+PROBES = 31  # with the lowest eigenvector and both signs a multiple of 8, a batch
 FLAT = 1e-7  # curvature over the largest one, up to which a direction counts as flat
 GROWING = 1e-6  # relative excess of G over λ from which on a newcomer counts as growing
 ZERO = PROBE**2  # ‖w1_j‖‖w2_j‖ of a neuron that counts as a zero column: a probe may turn it anywhere

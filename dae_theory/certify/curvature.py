@@ -10,6 +10,7 @@ have
 for full rank the p_k(p_k−1)/2 rotations of theory, and for λ = 0 and p_k = 1 the scale of a neuron.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ from dae_theory.model import Weights
 PARALLEL = 1e-12  # 1 − cosine up to which two columns count as parallel
 SURE = 1e-7  # probability of a wrong gate up to which it counts as sure
 RANK = 1e-9  # eigenvalue of a Gram matrix, over the largest, above which it counts
-GROUP = 16  # Hessian columns made at once
+GROUP = 16  # Hessian columns made at once, at most
 
 
 def hessian(loss: Callable[[Weights], Array], weights: Weights) -> Float[Array, "m m"]:
@@ -40,7 +41,10 @@ def hessian(loss: Callable[[Weights], Array], weights: Weights) -> Float[Array, 
     def column(unit: Array) -> Array:
         return jax.jvp(gradient, (flat,), (unit,))[1]
 
-    rows = jax.lax.map(column, jnp.eye(flat.size, dtype=flat.dtype), batch_size=min(GROUP, flat.size))
+    # groups of one size, the last filled up: a remainder would be compiled as a second program
+    groups = math.ceil(flat.size / GROUP)
+    units = jnp.eye(groups * math.ceil(flat.size / groups), flat.size, dtype=flat.dtype)
+    rows = jax.lax.map(jax.vmap(column), units.reshape(groups, -1, flat.size)).reshape(-1, flat.size)[: flat.size]
     return 0.5 * (rows + rows.T)
 
 

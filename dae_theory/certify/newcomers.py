@@ -122,15 +122,14 @@ def strongest_newcomer(
     best = jnp.argsort(jax.vmap(height)(pool))[: starts - starts // 2]
     begin = jnp.concatenate([pool[best], even[: starts // 2]])
     ends = jax.vmap(functools.partial(_ascend, height))(begin)
-    pulls = jax.vmap(lambda u: jnp.linalg.norm(pull(weights, x, u, noise_std, share)))(ends)
+    answers = jax.vmap(lambda u: pull(weights, x, u, noise_std, share))(ends)
+    pulls = jnp.linalg.norm(answers, axis=1)
     top = jnp.argmax(pulls)
-    direction = ends[top] / jnp.linalg.norm(ends[top])
-    answer = pull(weights, x, direction, noise_std, share)
     spread = jnp.linalg.eigvalsh((x * share[:, None]).T @ x)[-1] if dimension <= len(x) else _top(x, share)
     return Newcomer(
         pull=pulls[top],
-        direction=direction,
-        decoder=answer / jnp.maximum(pulls[top], jnp.finfo(x.dtype).tiny),
+        direction=ends[top] / jnp.linalg.norm(ends[top]),
+        decoder=answers[top] / jnp.maximum(pulls[top], jnp.finfo(x.dtype).tiny),
         agreeing=jnp.sum(pulls >= (1 - AGREEMENT) * pulls[top]),
         bound=jnp.sqrt(jnp.maximum(loss, 0) * (spread + noise_std**2)),
         starts=starts,

@@ -167,11 +167,14 @@ def _newton(loss_of, weights: Weights, tolerance: ArrayLike, max_steps: int) -> 
         moved = flat - vectors @ ((vectors.T @ slope) / damped)
         stiff = jnp.where(damped > STIFF * jnp.max(damped), 1 / damped, 0)
 
-        def back(_: Array, point: Array) -> Array:
-            return point - vectors @ (stiff * (vectors.T @ at(point)[1]))
+        def corrected(carry, left: Array):
+            point, *_ = carry
+            ended, ending = at(point)
+            back = jnp.where(left > 0, vectors @ (stiff * (vectors.T @ ending)), 0)
+            return (point - back, ended, ending), None
 
-        moved = jax.lax.fori_loop(0, CORRECTIONS, back, moved)
-        ended, ending = at(moved)
+        lefts = jnp.arange(CORRECTIONS, -1, -1)
+        (moved, ended, ending), _ = jax.lax.scan(corrected, (moved, loss, slope), lefts)
         rounding = 64 * epsilon * (1 + jnp.abs(loss))
         flatter = jnp.linalg.norm(ending) < jnp.linalg.norm(slope)
         taken = (ended < loss - rounding) | (flatter & (ended <= loss + rounding))
