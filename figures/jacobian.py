@@ -18,7 +18,7 @@ RESOLVED = 0.05
 
 def draw(data: xr.Dataset) -> Figure:
     """One panel a kind of samples."""
-    figure, panels = plt.subplots(1, data.sizes["world"], figsize=(_style.PAGE, 2.9), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, data.sizes["world"], figsize=(_style.PAGE, 3.3), sharey=True, squeeze=False)
     for letter, axes, name in zip("abc", panels[0], data["world"].values, strict=False):
         for regime, (marker, color, line) in LOOKS.items():
             at = data.sel(world=name, regime=regime)
@@ -28,7 +28,7 @@ def draw(data: xr.Dataset) -> Figure:
             silent = regime == "many" and "centred" in str(name)
             axes.plot(
                 np.append(index[shown], index[shown][-1:] + 0.5), np.append(predicted[shown], FLOOR), linestyle=line,
-                color=color, label=f"theory, $n={n}$" + (" (mean zero: outside)" if silent else ""),
+                color=color, label=f"theory, $n={n}$" + (" (not for mean 0)" if silent else ""),
             )  # fmt: skip
             mean = at["measured"].mean("seed").values
             error = at["measured"].std("seed", ddof=1).values / np.sqrt(data.sizes["seed"])
@@ -36,11 +36,16 @@ def draw(data: xr.Dataset) -> Figure:
             spread = at["spread"].values[drawn]
             low = np.maximum(mean[drawn] - spread, FLOOR)
             axes.vlines(index[drawn], low, mean[drawn] + spread, color=color, alpha=0.3, linewidth=2)
-            axes.errorbar(index[drawn], mean[drawn], yerr=error[drawn], fmt=marker, color=color, label=f"nets, $n={n}$")
+            ring = (
+                {"markersize": 6, "markerfacecolor": "none", "zorder": 4} if regime == "few" else {}
+            )  # both may agree
+            axes.errorbar(
+                index[drawn], mean[drawn], yerr=error[drawn], fmt=marker, color=color, label=f"nets, $n={n}$", **ring
+            )
         axes.set(yscale="log", ylim=(FLOOR, 2), xlabel="index $j$", xscale="log")
         axes.set_xticks([1, 2, 5, 10, 20, 40], ["1", "2", "5", "10", "20", "40"])
         axes.minorticks_off()
-        axes.legend(loc="lower left", fontsize="x-small")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize="x-small", columnspacing=1.0)
         _style.panel_letter(axes, letter, str(name))
     panels[0, 0].set_ylabel("singular value $s_j(J(x))$")
     return figure

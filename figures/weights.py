@@ -94,7 +94,7 @@ def _match(axes: Axes, data: xr.Dataset) -> None:
     axes.set(
         xlabel="direction error $1-\\cos(w_j, x_i)$", ylabel=r"norm error $\|w_j\|/(r_i\|x_i\|)-1$ (%)",
     )  # fmt: skip
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", fontsize="x-small", frameon=True, framealpha=1, edgecolor="none")
     _style.panel_letter(axes, "a", "few: every matched column")
 
 
