@@ -182,7 +182,7 @@ def test_failure_is_data(key, simplex):
 
 
 def test_flat_directions_are_counted_and_predicted(simplex):
-    """Rotations of a block, mixtures of parallel copies, and without decay every neuron's scale."""
+    """Rotations of a block, mixtures of parallel copies, and without decay all weights of the same function."""
     stored, free = memorizing(simplex, 0.1, 1e-3), memorizing(simplex, 0.1, 0.0)
     mixture = data.simplex_mixture(
         jax.random.key(1), dimension=D, components=3, radius=6.0, rank=1, spread=0.3, clean=True
@@ -190,16 +190,21 @@ def test_flat_directions_are_counted_and_predicted(simplex):
     samples = mixture.sample_balanced(jax.random.key(2), 8)
     numbers = {"noise_std": 0.2, "weight_decay": 1e-3}
     blocks = theory.block_weights(samples.x, samples.labels, (2, 2, 2), **numbers)
+    copies = split(free.weights, [2, 1, 1, 1, 1])
+    tilt = jnp.zeros((D, WIDTH)).at[-1, :2].set(jnp.asarray([0.1, -0.1]))
     three = Point(theory.memorizing_weights(simplex[:4], noise_std=0.1, weight_decay=1e-3), simplex[:4], 0.1, 1e-3)
     points = [
         replace(stored, weights=split(stored.weights, [2, 1, 1, 1, 1])),  # the angle of (c_1, c_2)
         replace(three, weights=split(three.weights, [3, 1, 1, 1])),  # the sphere of (c_1, c_2, c_3)
         free,  # five scales
         Point(blocks, samples.x, **numbers),  # a rotation for each of three blocks
+        replace(free, weights=copies),  # four scales; W₂W₁ᵀ of rank 1 made by two neurons, 4D − 2D + 1
+        replace(free, weights=Weights(copies.decoder + tilt, copies.encoder)),  # the same with decoders of rank 2
     ]
     found = certificates(points)
-    assert [int(one.flat_directions) for one in found] == [1, 2, 5, 3]
-    assert [int(one.predicted_flat_directions) for one in found] == [1, 2, 5, 3]
+    counts = [1, 2, 5, 3, 4 + 2 * D + 1, 4 + D + 2]
+    assert [int(one.flat_directions) for one in found] == counts
+    assert [int(one.predicted_flat_directions) for one in found] == counts
     assert found[3].gradient_norm < 1e-8
     assert int(found[3].code) in (certify.LOCAL_IN_WIDTH, certify.GLOBAL)
 
@@ -221,6 +226,24 @@ def test_a_zero_column_makes_a_saddle_below_the_threshold(simplex):
         assert padding.verdict == found.verdict
     assert {one.verdict for one in without[:2]} == {"local minimum; a new neuron would grow"}
     assert {int(one.code) for one in below[2:] + without[2:]} == {certify.GLOBAL}
+
+
+def test_neurons_that_do_nothing_do_no_harm(simplex):
+    """A decoder of 1e-12 without an encoder is no kink; a neuron whose gate never opens is a plateau, not a saddle."""
+    stored = memorizing(simplex[:1], 0.1, 0.01)
+    free = memorizing(simplex[:1], 0.1, 0.0)
+    second = np.zeros((D, WIDTH))
+    second[1, 1] = 1e-12
+    closed = np.zeros((D, WIDTH))
+    closed[:, 1] = -simplex[0] / 3
+    tiny = replace(stored, weights=Weights(stored.arrays[0].decoder + second, stored.arrays[0].encoder))
+    dead = replace(free, weights=Weights(free.arrays[0].decoder, free.arrays[0].encoder + closed))
+    tiny, dead = certificates([tiny, dead], neurons=2)
+    assert int(tiny.code) == certify.GLOBAL
+    assert int(tiny.zero_neurons) == 1
+    assert int(dead.code) == certify.LOCAL_IN_WIDTH
+    assert int(dead.zero_neurons) == 0
+    assert int(dead.flat_directions) == int(dead.predicted_flat_directions) == 1 + 2 * D
 
 
 def test_nothing_is_the_minimizer_under_a_large_decay(simplex):

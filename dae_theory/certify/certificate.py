@@ -35,7 +35,6 @@ PROBE = 1e-3  # length of a probe: no certificate calls a point a local minimum 
 PROBES = 31  # with the lowest eigenvector and both signs a multiple of 8, a batch
 FLAT = 1e-7  # curvature over the largest one, up to which a direction counts as flat
 GROWING = 1e-6  # relative excess of G over λ from which on a newcomer counts as growing
-ZERO = PROBE**2  # ‖w1_j‖‖w2_j‖ of a neuron that counts as a zero column: a probe may turn it anywhere
 LARGEST = 4000  # weights 2dp whose Hessian is made: 128 MB in float64
 
 
@@ -49,14 +48,15 @@ class Certificate:
         relative_gradient: the same over ‖∂ E‖f‖²‖ + ‖∂ 2E fᵀx‖ + ‖∂ λ‖W‖²‖, the parts that cancel.
         smallest_curvature: the smallest eigenvalue of the Hessian over all neurons that are not zero and, where there
             are zero ones, 2(λ − G), the curvature along the best newcomer.
-        largest_curvature: the largest eigenvalue of the Hessian.
+        largest_curvature: its largest eigenvalue.
         flat_directions: how many eigenvalues are within 1e-7 of the largest, in absolute value.
         predicted_flat_directions: how many the model's symmetries account for, see `curvature`.
-        zero_neurons: how many neurons are zero, or as small as a probe (‖w1_j‖‖w2_j‖ ≤ 1e-6).
+        zero_neurons: how many neurons are zero, or so small that a probe may turn it anywhere (‖w1_j‖, ‖w2_j‖ ≤ 1e-3).
         growth: G/λ of [X5], with G the largest pull found; infinite for λ = 0 unless nothing pulls. At a stationary
             point no width has a loss below `loss`/max(growth, 1), as far as G is the maximum.
         newcomer: the direction that is pulled most, and how it was found.
-        proven: no newcomer grows, by a bound over the whole sphere; otherwise growth ≤ 1 is the result of a search.
+        proven: no newcomer grows, by a bound over the whole sphere; otherwise growth ≤ 1 is the result of a search. A
+            stationary neuron is pulled by λ itself, below the bound, so that the proof is for the empty network alone.
         code: index into `VERDICTS`.
     """
 
@@ -97,10 +97,10 @@ def certify(
 
     Verdicts, in the order in which they are given:
 
-    - `not stationary`: the gradient is above `tolerance`, or a zero encoder column has a decoder that is not zero and
-      feels a pull (a kink);
+    - `not stationary`: the gradient is above `tolerance`, or a zero encoder column has a decoder so large that a
+      pull may change the loss in first order (a kink; a pull against the decoder is not told from one along it);
     - `saddle`: a negative curvature, a probe of length 1e-3 that lowers the loss by more than rounding and gradient can
-      explain, or a zero neuron that grows;
+      explain (so also at the bottom of a basin narrower than that), or a zero neuron that grows;
     - `global minimum (no growing neuron found in N starts)`: no direction is pulled by more than λ, so by convexity in
       the measure of neurons no network of any width has a smaller loss; proven only where `proven` says so;
     - `local minimum; a new neuron would grow`: a wider network has a smaller loss;
@@ -193,7 +193,7 @@ def _certify(
     scale = loss + share @ jnp.sum(x**2, axis=1)
 
     first, second = (jnp.linalg.norm(part, axis=0) for part in (weights.encoder, weights.decoder))
-    small = first * second <= ZERO
+    small = (jnp.maximum(first, second) <= PROBE) | (first == 0)
     zero = small & own
     spectrum, vectors, free = _spectrum(loss_of, weights, small)
     largest = jnp.max(jnp.abs(spectrum))
@@ -208,7 +208,7 @@ def _certify(
     grows = growth > 1 + GROWING
     surely = jnp.where(has_decay, newcomer.pull > weight_decay * (1 + GROWING) + steepness, pulls)
 
-    kink = jnp.any((first == 0) & (second > 0)) & pulls
+    kink = jnp.any((first == 0) & (2 * second * newcomer.pull > tolerance)) & pulls  # slopes are −2⟨g(u), w2_j⟩
     stationary = (steepness <= tolerance) & ~kink
     lowest = jnp.where(jnp.any(~small), spectrum[0], jnp.inf)  # those of zero neurons stand at the upper end
     smallest = jnp.where(jnp.any(zero), jnp.minimum(lowest, 2 * (weight_decay - newcomer.pull)), lowest)
@@ -219,7 +219,7 @@ def _certify(
         gradient_norm=steepness,
         relative_gradient=steepness / _parts(weights, x, noise_std, weight_decay, share, gradient),
         smallest_curvature=smallest,
-        largest_curvature=jnp.where(jnp.any(~small), largest, smallest),
+        largest_curvature=jnp.where(jnp.any(~small), jnp.max(jnp.where(free > 0, spectrum, -jnp.inf)), smallest),
         flat_directions=jnp.sum((flat & (free > 0)).astype(jnp.int32)),
         predicted_flat_directions=curvature.predicted_flat_directions(
             jax.tree.map(lambda part: jnp.where(small[None, :], 0, part), weights), x, noise_std, weight_decay, share

@@ -1,13 +1,20 @@
 """Second derivatives of the exact objective, and how many of its directions the model's symmetries make flat.
 
 A minimizer of (6) is never isolated. Neurons that answer the same inputs, because they are parallel or because all
-their gates are sure, may be mixed by any rotation O (W₁ → W₁O, W₂ → W₂O), without weight decay by any invertible M
-(W₁ → W₁M, W₂ → W₂M⁻ᵀ). For a block of p_k neurons whose W₁, W₂ and stacked columns have ranks r₁, r₂ and r the orbits
-have
+their gates are sure, may be mixed by any rotation O (W₁ → W₁O, W₂ → W₂O). For a block of p_k neurons whose stacked
+columns have rank r the orbit has
 
-    p_k(p_k−1)/2 − (p_k−r)(p_k−r−1)/2    dimensions for λ > 0,        p_k² − (p_k−r₁)(p_k−r₂)    for λ = 0,
+    p_k(p_k−1)/2 − (p_k−r)(p_k−r−1)/2    dimensions,
 
-for full rank the p_k(p_k−1)/2 rotations of theory, and for λ = 0 and p_k = 1 the scale of a neuron.
+for full rank the p_k(p_k−1)/2 rotations of theory. Without weight decay all weights with the same function do, and
+with r₁, r₂ the ranks of W₁ and W₂ they have
+
+    2dp_k − d(r₁ + r₂) + r₁r₂    dimensions where all gates are sure: the weights with the same W₂W₁ᵀ,
+    p_k + dp_k − d               where neurons are parallel, W₁ = ucᵀ: the weights with the same W₂c,
+    2dp_k                        where no gate ever opens.
+
+Not counted: pairs of opposite columns, W₁ = (U, −U) and W₂ = (V, −V), which make a linear map and may be rotated
+together whatever their gates do.
 """
 
 import math
@@ -67,23 +74,29 @@ def predicted_flat_directions(weights: Weights, x: Array, noise_std: Any, weight
     parallel = unit.T @ unit > 1 - PARALLEL
     block = (alive[:, None] & alive[None, :] & (shared | parallel)) | (jnp.eye(p, dtype=bool) & alive[:, None])
 
+    dimension = weights.dimension
+    closed = ~jnp.any(opened > 0, axis=0)
     encoder_gram, decoder_gram = weights.encoder.T @ weights.encoder, weights.decoder.T @ weights.decoder
 
     def rank(gram: Array, members: Array) -> Array:
         values = jnp.linalg.eigvalsh(jnp.where(members[:, None] & members[None, :], gram, 0))
         return jnp.sum((values > RANK * jnp.maximum(values[-1], 1e-30)).astype(jnp.int32))
 
-    def orbit(members: Array) -> Array:
+    def orbit(block: tuple[Array, Array, Array]) -> Array:
+        members, sure, closed = block
         size = jnp.sum(members.astype(jnp.int32))
         first, second, both = (
             rank(gram, members) for gram in (encoder_gram, decoder_gram, encoder_gram + decoder_gram)
         )
         missing = size - both
         rotations = (size * (size - 1) - missing * (missing - 1)) // 2
-        return jnp.where(weight_decay > 0, rotations, size * size - (size - first) * (size - second))
+        same_map = 2 * dimension * size - dimension * (first + second) + first * second
+        same_neuron = size + dimension * size - dimension
+        without_decay = jnp.where(sure, jnp.where(closed, 2 * dimension * size, same_map), same_neuron)
+        return jnp.where(weight_decay > 0, rotations, without_decay)
 
     # every member of a block counts it once
     size = jnp.maximum(jnp.sum(block.astype(jnp.int32), axis=1), 1)
-    dimensions = jax.lax.map(orbit, block)
+    dimensions = jax.lax.map(orbit, (block, sure, closed))
     share_of_block = jnp.where(alive, dimensions.astype(x.dtype) / size.astype(x.dtype), 0)
     return jnp.round(jnp.sum(share_of_block)).astype(jnp.int32)
