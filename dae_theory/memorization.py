@@ -85,41 +85,68 @@ def _first_copies(training: Array) -> Array:
     return jnp.zeros(training.shape[0], dtype=bool).at[index].set(True)
 
 
-@jax.jit
 def neighbours_among(
     points: Float[Array, "m d"], training: Float[Array, "n d"], distinct: Bool[Array, " n"]
 ) -> Neighbours:
     """`nearest_distances` where the copies are known: `distinct` marks one row of each, (n,); others are ignored.
 
-    Costs one matrix product even under tracing; nothing is checked.
+    Costs one matrix product even under tracing; nothing is checked. A nearest point may be missed where more than 8
+    are within the rounding of the matrix product, ε(‖x‖² + ‖t‖²) about the mean of the training points.
     """
+    return _search(points, training, distinct)[0]
+
+
+@jax.jit
+def _search(points: Array, training: Array, distinct: Array) -> tuple[Neighbours, Array]:
+    """Neighbours among candidates, and for each point whether rounding may have kept a nearer one from being one."""
     # ‖x − t‖² by one matrix product picks the candidates; their distances are then computed from differences, since
     # the product loses half of the digits exactly where it matters, near a copy. Centring keeps what it loses small.
     centre = jnp.mean(training, axis=0, keepdims=True)
     centred, moved = training - centre, points - centre
     squares = jnp.where(distinct, jnp.sum(centred**2, axis=1), jnp.inf)
+    farthest = jnp.max(jnp.where(distinct, squares, 0))
     count = min(_CANDIDATES, training.shape[0])
+    epsilon = (training.shape[1] + 4) * float(jnp.finfo(training.dtype).eps)  # of a sum of d products, at worst
 
-    def chunk(row: Array, shifted: Array) -> tuple[Array, Array, Array]:
+    def chunk(row: Array, shifted: Array) -> tuple[Array, Array, Array, Array]:
         product = jnp.matmul(centred, shifted, precision=lax.Precision.HIGHEST)
+        square = jnp.sum(shifted**2)
         # In single precision, since XLA sorts all of a double-precision row, which is a hundred times slower.
-        _, candidate = lax.top_k((2 * product - squares - jnp.sum(shifted**2)).astype(jnp.float32), count)
+        scores, candidate = lax.top_k((2 * product - squares - square).astype(jnp.float32), count)
         exact = jnp.sum((training[candidate] - row[None, :]) ** 2, axis=1)
         exact = jnp.where(distinct[candidate], exact, jnp.inf)
         nearest = jnp.argmin(exact)
         others = jnp.where(jnp.arange(count) == nearest, jnp.inf, exact)
-        return jnp.sqrt(exact[nearest]), jnp.sqrt(jnp.min(others)), candidate[nearest]
+        second = jnp.min(others)
+        last = -scores[-1].astype(exact.dtype)
+        rounding = 2 * epsilon * (square + farthest) + 2 * float(jnp.finfo(jnp.float32).eps) * jnp.abs(last)
+        missed = jnp.isfinite(last) & (last - rounding < second) & (count < training.shape[0])
+        return jnp.sqrt(exact[nearest]), jnp.sqrt(second), candidate[nearest], missed
 
-    first, second, index = lax.map(lambda pair: chunk(*pair), (points, moved), batch_size=_CHUNK)
-    return Neighbours(first=first, second=jnp.where(jnp.isinf(second), jnp.nan, second), index=index)
+    first, second, index, missed = lax.map(lambda pair: chunk(*pair), (points, moved), batch_size=_CHUNK)
+    return Neighbours(first=first, second=jnp.where(jnp.isinf(second), jnp.nan, second), index=index), missed
+
+
+@jax.jit
+def _by_differences(points: Array, training: Array, distinct: Array) -> Neighbours:
+    """Neighbours with every distance computed from differences: m n d operations that are no matrix product."""
+
+    def one(row: Array) -> tuple[Array, Array, Array]:
+        exact = jnp.where(distinct, jnp.sum((training - row[None, :]) ** 2, axis=1), jnp.inf)
+        nearest = jnp.argmin(exact)
+        others = jnp.where(jnp.arange(exact.size) == nearest, jnp.inf, exact)
+        return jnp.sqrt(exact[nearest]), jnp.sqrt(jnp.min(others)), nearest
+
+    return Neighbours(*lax.map(one, points))
 
 
 def nearest_distances(points: Any, training: Any, *, samples_mask: Any = None) -> Neighbours:
     """Distances d₁, d₂ from every point to the nearest and second nearest distinct training points.
 
     Exact copies of a row count as one point. One matrix product a chunk of 256 points finds 8 candidates each, so
-    256 · n numbers are held at a time; the candidates' distances are computed from differences. Works under jit and
-    vmap, where `samples_mask` lets the number of training points vary; copies are then found by comparing all pairs
+    256 · n numbers are held at a time; the candidates' distances are computed from differences, and all distances of a
+    point where rounding may hide a nearer one (under tracing it may: see `neighbours_among`). Works under jit and vmap,
+    where `samples_mask` lets the number of training points vary; copies are then found by comparing all pairs
     (n² d operations).
 
     Args:
@@ -144,7 +171,12 @@ def nearest_distances(points: Any, training: Any, *, samples_mask: Any = None) -
         distinct = _first_copies(jnp.concatenate([training, mask[:, None].astype(training.dtype)], axis=1)) & mask
     if not checks.is_traced(distinct) and int(jnp.sum(distinct)) < 2:
         raise ValueError(f"training must hold at least two distinct points; got {int(jnp.sum(distinct))}")
-    return neighbours_among(points, training, distinct)
+    found, missed = _search(points, training, distinct)
+    if checks.is_traced(missed) or not np.any(missed):
+        return found
+    again = np.flatnonzero(np.asarray(missed))
+    exact = _by_differences(points[again], training, distinct)
+    return jax.tree.map(lambda all_rows, rows: all_rows.at[again].set(rows.astype(all_rows.dtype)), found, exact)
 
 
 def memorized(

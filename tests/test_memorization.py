@@ -43,6 +43,19 @@ def test_distances_near_copies_survive_float32(rng):
     np.testing.assert_allclose(found.second, second, rtol=1e-5)
 
 
+def test_more_neighbours_than_candidates_within_rounding(rng):
+    """Twenty points 1e-3 apart, far from the mean: the product cannot tell which of them is near."""
+    tight = 5 + 1e-3 * rng.standard_normal((20, 20))
+    training = np.concatenate([rng.standard_normal((100, 20)), tight]).astype(np.float32)
+    points = (training[100:] + 5e-5 * rng.standard_normal((20, 20))).astype(np.float32)
+    first, second = _brute(points.astype(float), training.astype(float))
+    found = memorization.nearest_distances(points, training)
+    np.testing.assert_allclose(found.first, first, rtol=1e-5)
+    np.testing.assert_allclose(found.second, second, rtol=1e-5)
+    np.testing.assert_array_equal(found.index, 100 + np.arange(20))
+    assert np.all(memorization.memorized(points, training))
+
+
 def test_masked_rows_do_not_exist_also_under_jit_and_vmap(rng):
     training = rng.standard_normal((12, 3))
     training[5] = training[9]  # a copy, whose first occurrence one of the masks removes
