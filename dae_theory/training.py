@@ -31,7 +31,8 @@ def constant_rate(steps: int) -> optax.Schedule:
 
 def warmup_then_decay(steps: int, *, warmup: float = 0.02, final: float = 0.001) -> optax.Schedule:
     """The learning rate times a factor: linear from 0 to 1 over the share `warmup`, then a cosine down to `final`."""
-    return optax.warmup_cosine_decay_schedule(0.0, 1.0, max(1, round(warmup * steps)), steps, final)
+    rising = min(max(1, round(warmup * steps)), steps - 1)
+    return optax.warmup_cosine_decay_schedule(0.0, 1.0, rising, steps, final)
 
 
 @struct.dataclass

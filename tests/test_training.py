@@ -82,6 +82,14 @@ def test_history_is_written_at_the_chosen_steps_and_does_not_change_the_run(key,
     np.testing.assert_allclose(mean, plain.history.loss[0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 50])
+def test_the_default_rate_rises_to_one_and_falls_at_any_number_of_steps(steps):
+    factors = np.asarray([training.warmup_then_decay(steps)(count) for count in range(steps)])
+    assert np.all((factors >= 0) & (factors <= 1))
+    assert factors.max() == 1
+    assert np.all(np.diff(factors[np.argmax(factors) :]) < 0)
+
+
 def test_settings_are_swept_by_vmap(key, x):
     decays = jnp.asarray([0.0, 0.1], jnp.float32)
     swept = jax.vmap(lambda decay: train(key, x, SETTINGS.replace(weight_decay=decay)).weights.encoder)(decays)
