@@ -16,7 +16,7 @@ from dae_theory import data, noise
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, constant_rate
-from sims import _launch
+from sims import _launch, _limits
 from sims._sources import fit_mixture
 from sims._training import OPTIMIZERS, published, train_nets
 
@@ -98,9 +98,7 @@ class World:
 def resolve(config: Any) -> Any:
     """Fill in the published setting where it is asked for, and refuse what cannot be run."""
     config = published(config, PAPER)
-    for option, least in (("seeds", 2), ("few", 2), ("components", 2), ("dimension", config.components + DIRECTIONS)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=2, few=2, components=2, dimension=config.components + DIRECTIONS)
     if config.many < 2 * config.few:
         raise ValueError(f"--many must be at least twice --few; got {config.many}")
     return config

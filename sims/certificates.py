@@ -19,7 +19,7 @@ from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.symmetry import match, merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--widths must be distinct positive numbers; got {config.widths}")
     if not 2 <= config.samples <= config.dimension + 1:
         raise ValueError(f"--samples must be from 2 to dimension + 1 = {config.dimension + 1}; got {config.samples}")
-    for option in ("radius", "noise_std", "tolerance", "weight_decay"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.above_zero(config, "radius", "noise_std", "tolerance", "weight_decay")
     if config.samples * config.weight_decay >= config.radius**2:
         raise ValueError(f"--weight-decay must be below radius²/samples; got {config.weight_decay}")
     return config

@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from dae_theory import detection, representation, sampling
 from dae_theory.randomness import derive
-from sims import _launch
+from sims import _launch, _limits
 from sims._image_nets import ImageSet, deep_net, image_set
 from sims._memorizers import Case, reproduced
 from sims.score_model import POOLINGS, RESERVED, digest
@@ -76,14 +76,10 @@ BARS = 64
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run, and fill in the digest of a file."""
-    for option, least in (("few", 2), ("many", 2), ("fresh", 2), ("seeds", 1), ("steps", 1), ("chains", 1)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, few=2, many=2, fresh=2, seeds=1, steps=1, chains=1)
     if config.size % config.patch:
         raise ValueError(f"--patch must divide --size = {config.size}; got {config.patch}")
-    for option in ("noise_std", "start"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.above_zero(config, "noise_std", "start")
     if not config.activations:
         return config
     path = Path(config.activations)

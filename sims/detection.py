@@ -22,7 +22,7 @@ from jaxtyping import Array
 from dae_theory import data, model, sampling, symmetry, training
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
-from sims import _launch
+from sims import _launch, _limits
 from sims._detection import detect
 from sims._image_nets import ImageSet, deep_net, image_set, relu_net
 from sims._memorizers import Case, reproduced
@@ -133,9 +133,7 @@ CASES = ("relu", "conditional", "deep")
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    for option, least in (("seeds", 2), ("duplicates", 2), ("copies", 2), ("image_duplicates", 4), ("others", 4)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option.replace('_', '-')} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=2, duplicates=2, copies=2, image_duplicates=4, others=4)
     if config.clusters + config.duplicates > config.dimension + 1:
         raise ValueError(f"--clusters and --duplicates must be at most d + 1 = {config.dimension + 1} together")
     if config.size % config.patch:

@@ -20,7 +20,7 @@ from dae_theory import compare, data, theory
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,8 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--copies must be distinct and ≥ 1; got {list(config.copies)}")
     if not 0 < config.radii[0] <= config.radii[1]:
         raise ValueError(f"--radii must be positive and in order; got {list(config.radii)}")
-    for option, least in (("seeds", 2), ("steps", 2), ("dimension", TWICE * len(config.copies))):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
-    for option in ("threshold", "rate", "noise_std"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=2, steps=2, dimension=TWICE * len(config.copies))
+    _limits.above_zero(config, "threshold", "rate", "noise_std")
     return config
 
 

@@ -20,7 +20,7 @@ from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.symmetry import activation_energy, merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     if len(set(config.copies)) != len(config.copies) or min(config.copies) < 1:
         raise ValueError(f"--copies must be distinct and ≥ 1; got {list(config.copies)}")
-    for option, least in (("seeds", 2), ("clusters", 1), ("steps", 1), ("cluster_size", DIRECTIONS + 1)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option.replace('_', '-')} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=2, clusters=1, steps=1, cluster_size=DIRECTIONS + 1)
     if not config.threshold > 0:
         raise ValueError(f"--threshold must be above 0; got {config.threshold}")
     least = config.clusters + DIRECTIONS * (config.clusters + 1)

@@ -21,7 +21,7 @@ from dae_theory.model import represent
 from dae_theory.randomness import derive
 from dae_theory.symmetry import merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch, _sources, phase_diagram
+from sims import _launch, _limits, _sources, phase_diagram
 from sims._axes import AXES, coordinates
 from sims._cell import NEGLIGIBLE
 
@@ -48,9 +48,7 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--z must be left out: cells of two axes are opened; got {config.z}")
     if set(resolved.axes) & {"d", "K"}:
         raise ValueError("--x and --y must keep d and K: columns of different lengths are not comparable")
-    for option, least in (("member", 0), ("points", 1), ("directions", 1)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, member=0, points=1, directions=1)
     return replace(config, **{f"{letter}_values": getattr(resolved, f"{letter}_values") for letter in "xy"})
 
 

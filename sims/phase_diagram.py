@@ -20,7 +20,7 @@ from dae_theory import boundary, ensemble, theory
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
-from sims import _launch, _sources
+from sims import _launch, _limits, _sources
 from sims._axes import AXES, axis_values, coordinates, fine_values
 from sims._cell import POLISHED, member
 
@@ -129,19 +129,7 @@ def resolve(config: Config) -> Config:
     names = [name for name in (config.x, config.y, config.z) if name]
     if len(set(names)) != len(names):
         raise ValueError(f"--x, --y and --z must be different axes; got {', '.join(names)}")
-    for option, least in (
-        ("seeds", 2),
-        ("steps", 1),
-        ("batch_size", 1),
-        ("evaluation", 2),
-        ("n", 2),
-        ("p", 1),
-        ("rank", 1),
-        ("image_rank", 1),
-        ("polish", 0),
-    ):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option.replace('_', '-')} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=2, steps=1, batch_size=1, evaluation=2, n=2, p=1, rank=1, image_rank=1, polish=0)
     if config.noise_std <= 0:
         raise ValueError(f"--noise-std must be above 0; got {config.noise_std}")
     if config.copies < 1:

@@ -18,7 +18,7 @@ import xarray as xr
 from dae_theory import certify, data, risk, theory
 from dae_theory.randomness import derive
 from dae_theory.symmetry import asymmetry
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--noise-stds must be at least four distinct positive values; got {values.tolist()}")
     if not 3 <= config.samples <= config.dimension + 1:
         raise ValueError(f"--samples must be from 3 to dimension + 1 = {config.dimension + 1}; got {config.samples}")
-    for option in ("radius", "fit_margin", "tolerance", "weight_decay"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.above_zero(config, "radius", "fit_margin", "tolerance", "weight_decay")
     if config.samples * config.weight_decay >= config.radius**2:
         raise ValueError(f"--weight-decay must be below radius²/samples; got {config.weight_decay}")
     return config

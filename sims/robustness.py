@@ -23,7 +23,7 @@ from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import match, merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import _launch, _limits
 from sims._training import OPTIMIZERS, one
 
 
@@ -68,9 +68,7 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     if not config.sigmas or min(config.sigmas) <= 0 or len(set(config.sigmas)) != len(config.sigmas):
         raise ValueError(f"--sigmas must be distinct values > 0; got {list(config.sigmas)}")
-    for option, least in (("seeds", 1), ("few", 2), ("steps", 1), ("width", config.few)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=1, few=2, steps=1, width=config.few)
     return config
 
 

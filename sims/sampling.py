@@ -24,7 +24,7 @@ from dae_theory import data, diffusion, memorization, representation, sampling, 
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
-from sims import _launch, _sets
+from sims import _launch, _limits, _sets
 
 TRAININGS = ("few", "many")
 SOURCES = ("f_emp", "nets", "conditional", "analytic", "f_gt")
@@ -102,19 +102,26 @@ def resolve(config: Config) -> Config:
     room = config.dimension - max(config.components - 1, 1)
     if max(config.ranks) > room:
         raise ValueError(f"--ranks must be at most d − K + 1 = {room}; got {max(config.ranks)}")
-    for option, least in (("components", 1), ("few", 2), ("many", 2), ("seeds", 2), ("levels", 2), ("chains", 2),
-                          ("width", 1), ("steps", 1), ("batch_size", 1), ("conditional_width", 1),
-                          ("conditional_steps", 1)):  # fmt: skip
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option.replace('_', '-')} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(
+        config,
+        components=1,
+        few=2,
+        many=2,
+        seeds=2,
+        levels=2,
+        chains=2,
+        width=1,
+        steps=1,
+        batch_size=1,
+        conditional_width=1,
+        conditional_steps=1,
+    )
     for option in ("few", "many"):
         if getattr(config, option) % config.components:
             raise ValueError(f"--{option} must be a multiple of --components; got {getattr(config, option)}")
     if not config.many > config.few:
         raise ValueError(f"--many must be above --few = {config.few}; got {config.many}")
-    for option in ("radius", "spread", "lowest", "learning_rate", "init_scale", "conditional_rate"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.above_zero(config, "radius", "spread", "lowest", "learning_rate", "init_scale", "conditional_rate")
     if not config.highest > config.lowest:
         raise ValueError(f"--highest must be above --lowest = {config.lowest}; got {config.highest}")
     most = min(config.radius**2 / config.few, min(config.radius, config.spread) ** 2 / config.components)

@@ -23,7 +23,7 @@ from jaxtyping import Array
 from dae_theory import compare, data, memorization, noise, sampling, steering, theory
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
-from sims import _launch, _sets
+from sims import _launch, _limits, _sets
 
 CONDITIONS = ("generalized, own cluster", "generalized, other cluster", "memorized, other cluster")
 MODELS = ("nets", "analytic", "f_gt")
@@ -85,13 +85,10 @@ SMOKE = {"seeds": 2, "levels": 3, "iterations": (2,), "doses": 9, "chains": 8, "
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    for option, least in (("components", 2), ("samples", 2), ("copies", 1), ("seeds", 2), ("levels", 2), ("chains", 2),
-                          ("width", 1), ("steps", 1), ("batch_size", 1), ("rank", 1)):  # fmt: skip
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option.replace('_', '-')} must be at least {least}; got {getattr(config, option)}")
-    for option in ("radius", "spread", "lowest", "dose", "learning_rate", "init_scale"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.at_least(
+        config, components=2, samples=2, copies=1, seeds=2, levels=2, chains=2, width=1, steps=1, batch_size=1, rank=1
+    )
+    _limits.above_zero(config, "radius", "spread", "lowest", "dose", "learning_rate", "init_scale")
     if config.rank > config.dimension - config.components:
         raise ValueError(f"--rank must be at most d − K = {config.dimension - config.components}; got {config.rank}")
     if not config.highest > config.lowest:

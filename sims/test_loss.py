@@ -19,7 +19,7 @@ from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,11 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     if len(config.sizes) < 2 or min(config.sizes) < 1 or len(set(config.sizes)) != len(config.sizes):
         raise ValueError(f"--sizes must be two or more distinct numbers of at least 1; got {list(config.sizes)}")
-    for option, least in (("seeds", 2), ("clusters", 2), ("rank", 1), ("neurons", 1), ("steps", 1), ("draws", 1)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=2, clusters=2, rank=1, neurons=1, steps=1, draws=1)
     room = config.dimension - config.clusters + 1
     if config.rank > room:
         raise ValueError(f"--rank must be at most dimension − clusters + 1 = {room}; got {config.rank}")
-    for option in ("radius", "spread", "noise_std", "learning_rate"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.above_zero(config, "radius", "spread", "noise_std", "learning_rate")
     most = config.spread**2 / config.clusters
     if not 0 <= config.weight_decay < most:
         raise ValueError(f"--weight-decay must be from 0 to below spread²/K = {most:.3g}; got {config.weight_decay}")

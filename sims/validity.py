@@ -20,7 +20,7 @@ from dae_theory import certify, data, theory
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import asymmetry, block_error
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,7 @@ def resolve(config: Config) -> Config:
             )
     if config.draws < 1:
         raise ValueError(f"--draws must be at least 1; got {config.draws}")
-    for option in ("spread", "stationary"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option} must be above 0; got {getattr(config, option)}")
+    _limits.above_zero(config, "spread", "stationary")
     ranks = (config.neurons,) * config.clusters
     for x, labels in _problems(config).values():
         # refuses a rank or a weight decay that some cluster cannot carry

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from sims import _claims_blocks, _claims_growth, _claims_risk, _claims_scores, _claims_solutions, _launch
+from sims import _claims_blocks, _claims_growth, _claims_risk, _claims_scores, _claims_solutions, _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ WORDS = ("label", "statement", "relation", "verdict")
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    for option, least in (("draws", 1000), ("trials", 1000), ("seeds", 2), ("steps", 1)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, draws=1000, trials=1000, seeds=2, steps=1)
     return config
 
 

@@ -19,7 +19,7 @@ from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import match, merge_parallel, principal_angles
 from dae_theory.training import Settings, constant_rate, warmup_then_decay
-from sims import _launch
+from sims import _launch, _limits
 from sims._training import OPTIMIZERS, one, published, train_nets
 
 
@@ -77,9 +77,7 @@ def resolve(config: Config) -> Config:
     config = published(config, PAPER)
     if not config.sets or len(set(config.sets)) != len(config.sets):
         raise ValueError(f"--sets must be distinct; got {list(config.sets)}")
-    for option, least in (("seeds", 1), ("few", 2), ("many", config.few), ("steps", 1), ("batch", 1)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=1, few=2, many=config.few, steps=1, batch=1)
     if config.width < config.few:
         raise ValueError(f"--width must be at least --few = {config.few}; got {config.width}")
     return config

@@ -20,7 +20,7 @@ from dae_theory import compare, risk, theory
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,8 @@ def resolve(config: Config) -> Config:
     for option, values, least in (("--ratios", config.ratios, 1), ("--decays", config.decays, np.nextafter(0, 1))):
         if not values or not min(values) >= least or len(set(values)) != len(values):
             raise ValueError(f"{option} must be distinct values {'≥ 1' if least == 1 else '> 0'}; got {list(values)}")
-    for option, least in (("seeds", 2), ("steps", 1), ("extra", 1), ("dimension", 2)):
-        if getattr(config, option) < least:
-            raise ValueError(f"--{option} must be at least {least}; got {getattr(config, option)}")
-    for option in ("noise_std", "net_ratio", "start", "learning_rate"):
-        if not getattr(config, option) > 0:
-            raise ValueError(f"--{option.replace('_', '-')} must be above 0; got {getattr(config, option)}")
+    _limits.at_least(config, seeds=2, steps=1, extra=1, dimension=2)
+    _limits.above_zero(config, "noise_std", "net_ratio", "start", "learning_rate")
     radius = config.net_ratio * config.noise_std
     most = radius**2 / float(theory.orthogonal_growth_threshold(radius, config.noise_std))
     if max(config.decays) >= most:
