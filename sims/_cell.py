@@ -14,6 +14,7 @@ from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
 from dae_theory.symmetry import merge_parallel
 from dae_theory.training import Settings, train
+from sims._chains import unit
 from sims._sources import World
 
 ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
@@ -166,7 +167,7 @@ def _stored(weights: Weights, x: Array, distinct: Array) -> dict[str, Array]:
     """Merged neurons, how many of them lie on a sample, and how many samples have such a neuron."""
     merged = merge_parallel(weights, 0.99)
     alive = merged.sizes > NEGLIGIBLE * merged.sizes[0]
-    cosine = _unit(x) @ _unit(merged.weights.encoder.T).T
+    cosine = unit(x) @ unit(merged.weights.encoder.T).T
     cosine = jnp.where(distinct[:, None] & alive[None, :], cosine, -1)
     return {
         "neurons": jnp.sum(alive),
@@ -185,8 +186,3 @@ def _memorized(generated: Array, fresh: Array, x: Array, distinct: Array) -> dic
 
 def _square(error: Array) -> Array:
     return jnp.sum(error**2, axis=-1)
-
-
-def _unit(rows: Array) -> Array:
-    length = jnp.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / jnp.where(length > 0, length, 1)

@@ -20,11 +20,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import data, diffusion, memorization, representation, sampling, symmetry, theory
+from dae_theory import data, diffusion, memorization, sampling, theory
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
-from sims import _launch, _limits, _sets
+from sims import _chains, _launch, _limits, _sets
+from sims._chains import unit
 
 TRAININGS = ("few", "many")
 SOURCES = ("f_emp", "nets", "conditional", "analytic", "f_gt")
@@ -195,17 +196,20 @@ def _measure(
         stored = partial(theory.population_weights, mixture, ranks, weight_decay=config.weight_decay)
     columns = [stored(noise_std=float(sigma)) for sigma in schedule[:-1]]
     analytic = sampling.set_of_denoisers(jax.tree.map(lambda *w: jnp.stack(w), *columns), schedule[:-1])
-    from_nets, participation = _follow_nets(key, nets, schedule, start)
+    from_nets, participation = _chains.follow_nets(key, nets, schedule, start)
     ends = {
-        "f_emp": _follow_samples(key, training, schedule, start),
+        "f_emp": _chains.follow_samples(key, training, schedule, start),
         "nets": from_nets,
-        "conditional": _follow_network(key, _conditional(config, training, key), schedule, start),
-        "analytic": _follow_nets(key, analytic, schedule, start)[0],
-        "f_gt": _follow_mixture(key, mixture, schedule, start),
+        "conditional": _chains.follow_network(key, _conditional(config, training, key), schedule, start),
+        "analytic": _chains.follow_nets(key, analytic, schedule, start)[0],
+        "f_gt": _chains.follow_mixture(key, mixture, schedule, start),
     }
     plain = {name: _ratio(end, training) for name, end in ends.items()}
-    turned = {name: _ratio(_unit(end), _unit(training)) for name, end in ends.items()}
-    held_out, held_out_turned = _ratio(world["held_out"], training), _ratio(_unit(world["held_out"]), _unit(training))
+    turned = {name: _ratio(unit(end), unit(training)) for name, end in ends.items()}
+    held_out, held_out_turned = (
+        _ratio(world["held_out"], training),
+        _ratio(unit(world["held_out"]), unit(training)),
+    )
     return {
         "rate": _rates(plain),
         "direction_rate": _rates(turned),
@@ -229,42 +233,6 @@ def _conditional(config: Config, training: Array, key: Array) -> diffusion.Netwo
     return diffusion.train(derive(key, "training"), network, training.astype(jnp.float32), settings).network
 
 
-@jax.jit
-def _follow_nets(key: Array, nets: sampling.DenoiserSet, schedule: Array, start: Array) -> tuple[Array, Array]:
-    """Ends of the chains, and the participation ratio of the merged nets' representations on the way, (L, m)."""
-    merged = sampling.DenoiserSet(jax.vmap(symmetry.merge_parallel)(nets.weights).weights, nets.noise_stds)
-
-    def observe(y: Array, denoised: Array, noise_std: Array) -> Array:
-        return representation.spikiness(merged.represent(y, noise_std)).participation_ratio
-
-    sampled = sampling.sample(key, nets, schedule, start, step=sampling.heun, observe=observe)
-    return sampled.x, sampled.observed
-
-
-@jax.jit
-def _follow_network(key: Array, network: diffusion.Network, schedule: Array, start: Array) -> Array:
-    single = start.astype(jnp.float32)
-    return sampling.sample(key, network.denoise, schedule, single, step=sampling.heun).x.astype(start.dtype)
-
-
-@jax.jit
-def _follow_samples(key: Array, training: Array, schedule: Array, start: Array) -> Array:
-    f_emp = sampling.by_noise(partial(theory.empirical_denoiser, training))
-    return sampling.sample(key, f_emp, schedule, start, step=sampling.heun).x
-
-
-@jax.jit
-def _follow_mixture(key: Array, mixture: data.GaussianMixture, schedule: Array, start: Array) -> Array:
-    f_gt = sampling.by_noise(partial(theory.mixture_denoiser, mixture, orthogonal=True))
-    return sampling.sample(key, f_gt, schedule, start, step=sampling.heun).x
-
-
-def _unit(rows: Array) -> Array:
-    """Rows over their lengths; a chain that ends at 0, where every gate is shut, has no direction and stays there."""
-    length = jnp.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / jnp.where(length > 0, length, 1)
-
-
 def _ratio(points: Array, training: Array) -> np.ndarray:
     return np.asarray(memorization.nearest_distances(points, training).ratio)
 
@@ -280,7 +248,7 @@ def _below(ratio: np.ndarray, share: Any) -> np.ndarray:
 
 def _lengths(points: Array, training: Array) -> Array:
     """⟨x, x_i⟩/‖x_i‖², x_i being the sample at the smallest angle."""
-    nearest = training[jnp.argmax(_unit(points) @ _unit(training).T, axis=1)]
+    nearest = training[jnp.argmax(unit(points) @ unit(training).T, axis=1)]
     return jnp.sum(points * nearest, axis=1) / jnp.sum(nearest**2, axis=1)
 
 
@@ -290,8 +258,8 @@ def _predicted_lengths(start: Array, training: Array, noise_std: float) -> Array
     Along x_i the denoiser is that of N(0, R²), gain R²/(R² + σ²), and the probability flow has the closed form
     y_σ = y₀ √((R² + σ²)/(R² + σ₀²)), λ → 0.
     """
-    along = jnp.max(start @ _unit(training).T, axis=1)
-    nearest = training[jnp.argmax(start @ _unit(training).T, axis=1)]
+    along = jnp.max(start @ unit(training).T, axis=1)
+    nearest = training[jnp.argmax(start @ unit(training).T, axis=1)]
     return along / jnp.sqrt(jnp.sum(nearest**2, axis=1) + noise_std**2)
 
 

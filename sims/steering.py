@@ -24,6 +24,7 @@ from dae_theory import compare, data, memorization, noise, sampling, steering, t
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
 from sims import _launch, _limits, _sets
+from sims._chains import unit
 
 CONDITIONS = ("generalized, own cluster", "generalized, other cluster", "memorized, other cluster")
 MODELS = ("nets", "analytic", "f_gt")
@@ -197,9 +198,9 @@ def _measure(
         for follow in followers
     ]  # fmt: skip
     ends = [_unsteered(nets, world["key"], source, schedule) for source in world["sources"][1:]]
-    unit = _unit(world["x"])
+    directions = unit(world["x"])
     return stack(*[stack(*procedures) for procedures in measured]) | {
-        "memorized": np.stack([np.mean(memorization.memorized(_unit(end), unit)) for end in ends])
+        "memorized": np.stack([np.mean(memorization.memorized(unit(end), directions)) for end in ends])
     }
 
 
@@ -255,10 +256,10 @@ def _follow(
         if iterations:
             middle = levels[len(levels) // 2]
             y = noise.corrupt(derive(key, "start"), source, middle)
-            return _unit(steering.iterate(lambda y: steered(y, middle, dose / iterations), y, iterations))
+            return unit(steering.iterate(lambda y: steered(y, middle, dose / iterations), y, iterations))
         y = noise.corrupt(derive(key, "start"), source, levels[0])
         strength = dose / jnp.log(levels[0] / levels[-1])
-        return _unit(sampling.sample(key, lambda y, sigma: steered(y, sigma, strength), schedule, y).x)
+        return unit(sampling.sample(key, lambda y, sigma: steered(y, sigma, strength), schedule, y).x)
 
     return jax.lax.map(ends, doses)
 
@@ -266,7 +267,7 @@ def _follow(
 @jax.jit
 def _curves(ends: Array, target: Array, doses: Array) -> dict[str, Array]:
     """Measures of the response of all chains towards the direction of the target's mean, averaged over the chains."""
-    goal = _unit(jnp.mean(target, axis=0)[None])[0]
+    goal = unit(jnp.mean(target, axis=0)[None])[0]
 
     def curve(doses: Array, ends: Array) -> steering.Response:
         return steering.response_curve(lambda dose: ends[jnp.searchsorted(doses, dose)], goal, doses)
@@ -285,11 +286,6 @@ def _curves(ends: Array, target: Array, doses: Array) -> dict[str, Array]:
 @jax.jit
 def _unsteered(nets: sampling.DenoiserSet, key: Array, source: Array, schedule: Array) -> Array:
     return sampling.sample(key, nets, schedule, noise.corrupt(derive(key, "start"), source, schedule[0])).x
-
-
-def _unit(rows: Array) -> Array:
-    length = jnp.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / jnp.where(length > 0, length, 1)
 
 
 def report(data: xr.Dataset) -> str:
