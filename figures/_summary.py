@@ -28,6 +28,7 @@ from dae_theory import compare
 Relation = Literal["=", "≤", "≥"]
 STANDARD_ERRORS = 5.0
 ROUNDING = 1e-3  # relative; two runs of a number without an error bar agree within it: nets are trained in float32
+EXACT = 1e-12  # absolute; what is below it in float64, a gradient that vanishes, is rounding and no number
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def reproduced(committed: Row, again: Row) -> bool:
     if math.isnan(committed.measured) or math.isnan(again.measured):
         return math.isnan(committed.measured) == math.isnan(again.measured)
     gap = abs(committed.measured - again.measured)
-    if gap <= ROUNDING * max(abs(committed.measured), abs(again.measured)):
+    if gap <= max(EXACT, ROUNDING * max(abs(committed.measured), abs(again.measured))):
         return True
     if committed.sem is not None and again.sem is not None:
         return gap <= STANDARD_ERRORS * math.hypot(committed.sem, again.sem)
