@@ -1,8 +1,8 @@
 """Figures and the report from records: `python -m figures.make [NAME ...]`.
 
-python -m figures.make                              every figure, from the committed records, in seconds
-python -m figures.make --report                     and one HTML page of all figures, numbers, errata, phase diagram
-python -m figures.make weights --from-scratch       run the sim again, draw, compare its numbers with the committed ones
+python -m figures.make                              every figure, from the committed records
+python -m figures.make --report                     and one HTML page of figures, numbers, errata, phase diagram
+python -m figures.make weights --from-scratch       run the sim again, draw, compare with the committed numbers
 python -m figures.make weights --record DIR         one figure from one record, into that folder
 python -m figures.make weights --record DIR --keep  take that record among the committed ones
 """
@@ -117,4 +117,4 @@ def _from_scratch(options: Options, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m figures.make", description=__doc__))
+    main(tyro.cli(Options, prog="python -m figures.make", description=__doc__.replace("\n    ", "\n\n")))
