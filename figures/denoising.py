@@ -17,7 +17,7 @@ from figures import _pictures, _style, _summary
 NETS = (("net, few", "o", "#D55E00", -0.12), ("net, many", "s", "#0072B2", 0.12))
 REFERENCES: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("f_emp, few", "$f_{emp}$ of the few", {"color": "#D55E00", "linestyle": "--"}),
-    ("f_emp, many", "$f_{emp}$ of the many", {"color": "#0072B2", "linestyle": "--"}),
+    ("f_emp, many", "$f_{emp}$ of the many", {"color": "#0072B2", "linestyle": (0, (5, 1, 1, 1))}),
     ("f_gt", "$f_{gt}$, fitted Gaussians", {"color": "#009E73", "linestyle": "-"}),
     ("noisy", "noisy image itself", {"color": "0.5", "linestyle": ":"}),
 )
