@@ -37,10 +37,13 @@ def array(name: str, value: Any, ndim: int) -> Array:
 
 
 def finite(name: str, value: Any) -> None:
-    """Refuse NaN and infinity."""
+    """Refuse NaN and infinity, and what is no real number."""
     if is_traced(value):
         return
-    bad = np.count_nonzero(~np.isfinite(np.asarray(value)))
+    entries = np.asarray(value)
+    if entries.dtype == object or entries.dtype.kind in "USMmc":
+        raise ValueError(f"{name} must be real numbers; got {value!r}")
+    bad = np.count_nonzero(~np.isfinite(entries))
     if bad:
         raise ValueError(f"{name} must be finite; got {bad} entries that are NaN or infinite")
 
@@ -77,6 +80,16 @@ def integer(name: str, value: Any, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be an integer ≥ {minimum}; got {value}")
     return int(value)
+
+
+def count(name: str, value: Any, least: int, most: int, what: str) -> None:
+    """Refuse anything but one integer from `least` to `most`; under tracing its shape alone is known."""
+    shape(name, value, ())
+    if is_traced(value):
+        return
+    entries = np.asarray(value)
+    if entries.dtype.kind not in "iu" or not least <= int(entries) <= most:
+        raise ValueError(f"{name} must be an integer from {least} to {most}, {what}; got {value}")
 
 
 def typed_key(name: str, key: Any) -> None:

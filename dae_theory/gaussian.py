@@ -255,3 +255,6 @@ def _refuse_impossible(covariance: np.ndarray, epsilon: float) -> None:
         raise ValueError(f"covariance must be symmetric; got entries {np.abs(covariance - covariance.T).max()} apart")
     if np.any(np.abs(covariance) > scale + slack):
         raise ValueError("covariance must have |C_ij| ≤ √(C_ii C_jj); got an entry above it")
+    lowest = np.linalg.eigvalsh(covariance)[0]
+    if lowest < -len(covariance) * slack:
+        raise ValueError(f"covariance must be positive semidefinite; got the eigenvalue {lowest}")

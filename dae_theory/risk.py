@@ -49,6 +49,8 @@ def arguments(weights: Weights, x: Any, noise_std: Any, weight_decay: Any = 0.0)
         ValueError: wrong shapes, NaN or infinity, negative σ or λ.
     """
     x = checks.samples("x", x)
+    if not isinstance(weights, Weights):
+        raise ValueError(f"weights must be model.Weights(decoder, encoder); got {type(weights).__name__}")
     encoder, decoder = checks.array("encoder", weights.encoder, 2), checks.array("decoder", weights.decoder, 2)
     checks.shape("decoder", decoder, encoder.shape)
     if encoder.shape[0] != x.shape[1]:
@@ -87,6 +89,7 @@ def expected_loss(
         ValueError: bad weights, samples, σ or λ, or a number of samples out of range.
     """
     weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
+    memory = checks.integer("memory", memory, 1)
     return shared_loss(weights, x, noise_std, weight_decay, shares(x, samples), memory)
 
 
@@ -284,8 +287,7 @@ def shares(x: Array, samples: ArrayLike | None) -> Array:
     rows = x.shape[0]
     if samples is None:
         return jnp.full(rows, 1 / rows, x.dtype)
-    if not checks.is_traced(samples) and not 1 <= int(np.asarray(samples)) <= rows:
-        raise ValueError(f"samples must be from 1 to the {rows} rows of x; got {samples}")
+    checks.count("samples", samples, 1, rows, "the rows of x")
     count = jnp.asarray(samples)
     return jnp.where(jnp.arange(rows) < count, 1 / count.astype(x.dtype), 0)
 

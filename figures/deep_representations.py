@@ -43,6 +43,15 @@ def summary(data: xr.Dataset) -> list[_summary.Row]:
         for score in ("std", "participation_ratio"):
             members = data["mean"].sel(group=group, layer=layer, score=score)
             rows.append(_summary.mean(f"{group}: {score.replace('_', ' ')} in {layer}", "§3", members))
+    first, second = (data["mean"].sel(group=group, layer=layer) for group in _pair(data))
+    share = {score: first.sel(score=score) / second.sel(score=score) for score in ("std", "participation_ratio")}
+    words = "{} in {}: memorized images over others"
+    rows += [
+        _summary.mean(words.format("std", layer), "§3", share["std"], 1.0, relation="≥"),
+        _summary.mean(
+            words.format("participation ratio", layer), "§3", share["participation_ratio"], 1.0, relation="≤"
+        ),
+    ]
     return rows
 
 

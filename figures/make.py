@@ -23,6 +23,7 @@ from dae_theory import records
 from figures import _again, _keep, _report, _style
 
 HERE = Path(__file__).parent
+DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def script(name: str) -> Any:
 def make(name: str, folder: Path, target: Path, style: str = "paper") -> tuple[xr.Dataset, dict[str, Any]]:
     """Draw one figure from the record in a folder; returns the record."""
     data, manifest = records.read(folder)
+    expected = DRAWN_FROM.get(name, name)
+    if manifest["name"] != expected:
+        raise ValueError(f"record must be one of the sim {expected}; {folder} is one of {manifest['name']}")
     figure = script(name).draw(data)
     written = _style.save(figure, target, record=manifest["hash"], commit=manifest["commit"], style=style)
     plt.close(figure)
@@ -99,7 +103,7 @@ def main(options: Options) -> None:
         print(f"{len(names)} figures in {time.perf_counter() - started:.0f} s")
         if options.report:
             print(f"report  {_report.write(options.records, names, options.out / 'report.html')}")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"figures: {error}")
 
 
@@ -117,4 +121,4 @@ def _from_scratch(options: Options, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m figures.make", description=__doc__.replace("\n    ", "\n\n")))
+    main(tyro.cli(Options, prog="python -m figures.make", description=(__doc__ or "").replace("\n    ", "\n\n")))

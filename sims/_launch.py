@@ -20,6 +20,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from dae_theory import ensemble, records
+from sims import _limits
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def main(
     config, launch = parse(name, config_type, smoke, arguments)
     try:
         _validate(launch)
+        _limits.sane(config)
         _start_session(launch)
         config = resolve(config)
     except (ValueError, ImportError, OSError) as error:
@@ -186,10 +188,19 @@ def _start_session(launch: Launch) -> None:
 def _make(config: Any, launch: Launch, record: records.Record, compute: Callable[[Any, Run], xr.Dataset]) -> None:
     run = Run(launch, record)
     started = time.perf_counter()
+    resumed = any(record.folder.rglob("*.npz")) and not launch.again
     try:
         data = compute(config, run)
     except KeyboardInterrupt:
-        sys.exit(f"\n{record.name}: interrupted; finished chunks are kept, the same command goes on from them")
+        print(
+            f"\n{record.name}: interrupted; finished chunks are kept, the same command goes on from them",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    except (ValueError, ImportError) as error:
+        if not _refused(error):
+            raise
+        sys.exit(f"{record.name}: {error}")
     finally:
         if run._bar is not None:
             run._bar.close()
@@ -198,12 +209,22 @@ def _make(config: Any, launch: Launch, record: records.Record, compute: Callable
         record.write(
             data,
             wall_seconds=seconds,
+            resumed=resumed,
             seed=getattr(config, "seed", None),
             models=run.models,
             model_steps=run.model_steps,
         )
         rate = f", {run.model_steps / seconds:,.0f} model-steps/s" if run.model_steps else ""
+        rate = " since it went on from finished chunks" if resumed else rate
         print(f"{record.name}: {run.models} models in {seconds:.1f} s{rate}" if run.models else f"{seconds:.1f} s")
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the package itself raised this, which then names the argument; anything else is a defect of the sim."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals.get("__name__", "").startswith("dae_theory.")
 
 
 def _draw(name: str, folder: Path) -> None:

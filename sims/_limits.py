@@ -1,11 +1,27 @@
 """Refusals of numbers outside their range, which name the option, what was given and what is allowed."""
 
+import dataclasses
+import math
 from typing import Any
+
+SEEDS = 2**63  # a root seed is below it
 
 
 def option(name: str) -> str:
     """A field's name as it is written on the command line."""
     return f"--{name.replace('_', '-')}"
+
+
+def sane(config: Any) -> None:
+    """Raises ValueError for the first number of any field that is not finite, and for a seed out of range."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{option(field.name)} must be finite; got {number}")
+    seed = getattr(config, "seed", 0)
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"--seed must be from 0 to {SEEDS - 1}; got {seed}")
 
 
 def above_zero(config: Any, *names: str) -> None:

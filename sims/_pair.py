@@ -99,6 +99,8 @@ def resolve(config: Any) -> Any:
     """Fill in the published setting where it is asked for, and refuse what cannot be run."""
     config = published(config, PAPER)
     _limits.at_least(config, seeds=2, few=2, components=2, dimension=config.components + DIRECTIONS)
+    _limits.at_least(config, size=1, width=1, steps=1, batch=1, decay=0, points=1)
+    _limits.above_zero(config, "radius", "spread", "noise_std", "learning_rate")
     if config.many < 2 * config.few:
         raise ValueError(f"--many must be at least twice --few; got {config.many}")
     return config

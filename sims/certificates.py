@@ -63,7 +63,11 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--widths must be distinct positive numbers; got {config.widths}")
     if not 2 <= config.samples <= config.dimension + 1:
         raise ValueError(f"--samples must be from 2 to dimension + 1 = {config.dimension + 1}; got {config.samples}")
-    _limits.above_zero(config, "radius", "noise_std", "tolerance", "weight_decay")
+    _limits.at_least(config, steps=1, draws=1, starts=1)
+    _limits.above_zero(config, "radius", "noise_std", "tolerance", "weight_decay", "learning_rate")
+    most = certify.LARGEST // (2 * config.dimension)
+    if max(config.widths) > most:
+        raise ValueError(f"--widths must be at most {most}, for Hessians that fit in memory; got {max(config.widths)}")
     if config.samples * config.weight_decay >= config.radius**2:
         raise ValueError(f"--weight-decay must be below radius²/samples; got {config.weight_decay}")
     return config

@@ -134,6 +134,11 @@ CASES = ("relu", "conditional", "deep")
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     _limits.at_least(config, seeds=2, duplicates=2, copies=2, image_duplicates=4, others=4)
+    _limits.at_least(config, per_cluster=1, width=1, steps=1, image_copies=1, batch_size=1, conditional_width=1)
+    _limits.at_least(config, conditional_steps=1, deep_steps=1, deep_width=1, depth=1, draws=1, chains=1, resamples=2)
+    _limits.above_zero(config, "radius", "spread", "noise_std", "conditional_start", "deep_start")
+    if not 0 < config.fpr < 1:
+        raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
     if config.clusters + config.duplicates > config.dimension + 1:
         raise ValueError(f"--clusters and --duplicates must be at most d + 1 = {config.dimension + 1} together")
     if config.size % config.patch:

@@ -60,7 +60,7 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--copies must be distinct and ≥ 1; got {list(config.copies)}")
     if not 0 < config.radii[0] <= config.radii[1]:
         raise ValueError(f"--radii must be positive and in order; got {list(config.radii)}")
-    _limits.at_least(config, seeds=2, steps=2, dimension=TWICE * len(config.copies))
+    _limits.at_least(config, seeds=2, steps=2, width=1, dimension=TWICE * len(config.copies))
     _limits.above_zero(config, "threshold", "rate", "noise_std")
     return config
 

@@ -62,8 +62,8 @@ def resolve(config: Config) -> Config:
     if len(set(config.copies)) != len(config.copies) or min(config.copies) < 1:
         raise ValueError(f"--copies must be distinct and ≥ 1; got {list(config.copies)}")
     _limits.at_least(config, seeds=2, clusters=1, steps=1, cluster_size=DIRECTIONS + 1)
-    if not config.threshold > 0:
-        raise ValueError(f"--threshold must be above 0; got {config.threshold}")
+    _limits.at_least(config, width=1)
+    _limits.above_zero(config, "threshold", "radius", "spread", "noise_std", "learning_rate")
     least = config.clusters + DIRECTIONS * (config.clusters + 1)
     if config.dimension < least:
         raise ValueError(f"--dimension must be at least {least}; got {config.dimension}")

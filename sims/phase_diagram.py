@@ -130,10 +130,10 @@ def resolve(config: Config) -> Config:
     if len(set(names)) != len(names):
         raise ValueError(f"--x, --y and --z must be different axes; got {', '.join(names)}")
     _limits.at_least(config, seeds=2, steps=1, batch_size=1, evaluation=2, n=2, p=1, rank=1, image_rank=1, polish=0)
-    if config.noise_std <= 0:
-        raise ValueError(f"--noise-std must be above 0; got {config.noise_std}")
-    if config.copies < 1:
-        raise ValueError(f"--copies must be at least 1; got {config.copies}")
+    _limits.at_least(config, copies=1, weight_decay=0, dimension=1, components=1)
+    _limits.above_zero(config, "noise_std", "separation", "spread", "learning_rate", "init_scale")
+    if config.z_values and not config.z:
+        raise ValueError(f"--z-values needs --z, the axis whose values they are; got {list(config.z_values)}")
     if config.data != "simplex" and (swept := [name for name in names if AXES[name].of_mixture]):
         raise ValueError(f"axis {swept[0]} changes the mixture, so it needs --data simplex; got --data {config.data}")
     most = _sources.source(config).most_samples

@@ -9,6 +9,7 @@ memorized and others beside it; without it, scores are recorded and no table can
 """
 
 import hashlib
+import zipfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ import xarray as xr
 
 from dae_theory import data, detection, model, representation, theory
 from dae_theory.randomness import derive
-from sims import _launch
+from sims import _launch, _limits
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--activations must be a file or `demo`; got {config.activations!r}")
     if config.images and not paths[1].is_dir():
         raise ValueError(f"--images must be a folder; got {config.images!r}")
+    _limits.at_least(config, batch_size=1, resamples=2, timestep=0)
+    if not 0 < config.fpr < 1:
+        raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
     return replace(config, digest=digest(paths))
 
 
@@ -129,10 +133,24 @@ def _plain(columns: list[detection.Column]) -> str:
 
 
 def _from_arrays(config: Config, arrays: Any) -> tuple[list[detection.Column], np.ndarray]:
-    arrays = dict(np.load(config.activations)) if arrays is None else arrays
+    arrays = _saved(config.activations) if arrays is None else arrays
     layers = [name for name in arrays if name not in RESERVED and np.ndim(arrays[name]) > 1]
     if "memorized" not in arrays or not layers:
         raise SystemExit(f"score_model: {config.activations} must hold `memorized` and activations; got {list(arrays)}")
+    memorized = np.asarray(arrays["memorized"])
+    for name in ("memorized", *layers):
+        if np.ndim(arrays[name]) < 1 or len(arrays[name]) != memorized.size:
+            raise SystemExit(
+                f"score_model: {name} must have one entry a sample, {memorized.size} as `memorized`;"
+                f" got shape {np.shape(arrays[name])}"
+            )
+        if name != "memorized" and not np.all(np.isfinite(arrays[name])):
+            raise SystemExit(f"score_model: {name} must be finite; it holds NaN or infinity")
+    if not np.isin(memorized, (0, 1)).all() or min(np.sum(memorized == 0), np.sum(memorized == 1)) < 2:
+        raise SystemExit(
+            "score_model: memorized must be 0 or 1, at least two samples of either; got"
+            f" {dict(zip(*(part.tolist() for part in np.unique(memorized, return_counts=True)), strict=True))}"
+        )
     columns = []
     for name in layers:
         positions = np.ndim(arrays[name]) > 2 and config.pooling != "none"
@@ -143,7 +161,15 @@ def _from_arrays(config: Config, arrays: Any) -> tuple[list[detection.Column], n
         columns += [replace(c, name=prefix + c.name) for c in detection.score_columns(arrays[name], pooling)]
     if "inputs" in arrays:
         columns += detection.control_columns(arrays["inputs"], arrays.get("denoised"))
-    return columns, np.asarray(arrays["memorized"])
+    return columns, memorized.reshape(-1) if memorized.shape == (memorized.size, 1) else memorized
+
+
+def _saved(file: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(file) as saved:
+            return {name: saved[name] for name in saved.files}
+    except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
+        raise SystemExit(f"score_model: --activations must be an .npz of numeric arrays; {file}: {error}") from error
 
 
 def _demo(config: Config) -> dict[str, Any]:

@@ -78,6 +78,10 @@ def resolve(config: Config) -> Config:
     if not config.sets or len(set(config.sets)) != len(config.sets):
         raise ValueError(f"--sets must be distinct; got {list(config.sets)}")
     _limits.at_least(config, seeds=1, few=2, many=config.few, steps=1, batch=1)
+    _limits.at_least(config, few_size=3, many_size=3, many_decay=0)  # the pictures of eight directions
+    _limits.above_zero(config, "noise_std", "few_rate", "many_rate")
+    if not config.few_decays or min(config.few_decays) < 0 or len(set(config.few_decays)) != len(config.few_decays):
+        raise ValueError(f"--few-decays must be distinct values ≥ 0; got {list(config.few_decays)}")
     if config.width < config.few:
         raise ValueError(f"--width must be at least --few = {config.few}; got {config.width}")
     return config

@@ -2,6 +2,7 @@
 
 from dae_theory.certify.certificate import (
     GLOBAL,
+    LARGEST,
     LOCAL,
     LOCAL_IN_WIDTH,
     NOT_STATIONARY,
@@ -16,6 +17,7 @@ from dae_theory.certify.polishing import Polished, polish
 
 __all__ = [
     "GLOBAL",
+    "LARGEST",
     "LOCAL",
     "LOCAL_IN_WIDTH",
     "NOT_STATIONARY",

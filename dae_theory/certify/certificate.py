@@ -126,6 +126,7 @@ def certify(
     """
     weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
     checks.positive("tolerance", tolerance)
+    checks.shape("tolerance", tolerance, ())
     starts = checks.integer("starts", starts, 1)
     if 2 * weights.encoder.size > LARGEST:
         raise ValueError(
@@ -140,8 +141,7 @@ def _own(weights: Weights, neurons: ArrayLike | None) -> Array:
     column = jnp.arange(weights.width)
     if neurons is None:
         return column < weights.width
-    if not checks.is_traced(neurons) and not 0 <= int(np.asarray(neurons)) <= weights.width:
-        raise ValueError(f"neurons must be from 0 to the {weights.width} columns of the weights; got {neurons}")
+    checks.count("neurons", neurons, 0, weights.width, "the columns of the weights")
     own = column < neurons
     behind = jnp.where(own[None, :], 0, jnp.abs(weights.encoder) + jnp.abs(weights.decoder))
     if not checks.is_traced(behind) and np.any(np.asarray(behind) > 0):

@@ -80,6 +80,7 @@ def polish(
     """
     weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
     checks.positive("tolerance", tolerance)
+    checks.shape("tolerance", tolerance, ())
     max_steps = checks.integer("max_steps", max_steps, 0)
     newton_steps = checks.integer("newton_steps", newton_steps, 0)
     if newton_steps and 2 * weights.encoder.size > LARGEST:
