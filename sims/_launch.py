@@ -46,7 +46,9 @@ class Launch:
     coordinator: str | None = None
     """HOST:PORT of process 0, with --processes and --process."""
     processes: int | None = None
+    """How many there are, with --coordinator."""
     process: int | None = None
+    """Which one this is, from 0, with --coordinator."""
 
 
 @dataclass

@@ -53,6 +53,7 @@ class PairConfig:
     width: int = 100
     """p, neurons."""
     noise_std: float = 0.2
+    """σ of the noise, in the units of the data."""
     decay: float = 1e-3
     """Coupled weight decay of the optimizer: λ = decay · d/2; 1e-2 and 1e-4 with --paper."""
     steps: int = 4000

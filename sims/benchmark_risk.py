@@ -33,16 +33,21 @@ class Config:
     """Measure the time and memory of the exact risk's value and gradient, float64."""
 
     samples: int = 1000
+    """n."""
     dimension: int = 50
+    """d."""
     width: int = 50
+    """p, neurons."""
     rounds: int = 7
     """Alternating rounds; medians are reported."""
     noise_std: float = 0.3
+    """σ of the noise, in the units of the data."""
     autodiff_samples: int = 1000
     """Samples of the rivals, whose reverse pass keeps every intermediate (some GiB)."""
     large_samples: int = 10_000
     """n of the memory check; 0 for none."""
     large_width: int = 100
+    """p of the large case."""
     smoke: bool = False
     """A few seconds: small sizes, two rounds."""
 

@@ -27,8 +27,11 @@ class Config:
     """Compare training throughput: untied nets, full batch, fresh noise every step, Adam, float32."""
 
     samples: int = 128
+    """n."""
     dimension: int = 64
+    """d."""
     width: int = 64
+    """p, neurons."""
     models: int = 64
     """Members of the ensemble."""
     steps: int = 200

@@ -35,14 +35,17 @@ class Config:
     samples: int = 5
     """n of the simplex."""
     dimension: int = 8
+    """d."""
     radius: float = 3.0
     """Norm of the samples."""
     noise_std: float = 0.2
+    """σ of the noise, in the units of the data."""
     weight_decay: float = 1e-2
     """λ of the objective (6)."""
     steps: int = 4000
     """Optimizer steps (Adam, warm-up and cosine decay)."""
     learning_rate: float = 1e-2
+    """Highest learning rate of the schedule."""
     draws: int = 60
     """Noisy samples a step."""
     tolerance: float = 1e-9

@@ -32,7 +32,9 @@ class Config:
     radii: tuple[float, float] = (8.0, 14.0)
     """Smallest and largest norm of a sample; they are spread evenly and shuffled for every net."""
     dimension: int = 24
+    """d."""
     noise_std: float = 0.2
+    """σ of the noise, in the units of the data."""
     threshold: float = 4.4
     """m* of a sample of mean squared norm; it fixes λ."""
     width: int = 300

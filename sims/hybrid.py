@@ -32,12 +32,15 @@ class Config:
     clusters: int = 2
     """K, beside the copies."""
     cluster_size: int = 300
+    """Samples a cluster."""
     dimension: int = 24
+    """d."""
     radius: float = 6.0
     """Norm of the clusters' means and of the duplicated sample."""
     spread: float = 0.9
     """Standard deviation of a cluster in each of its two directions."""
     noise_std: float = 0.2
+    """σ of the noise, in the units of the data."""
     threshold: float = 4.4
     """m* that is asked for; it fixes λ."""
     width: int = 40
@@ -49,6 +52,7 @@ class Config:
     steps: int = 5000
     """Optimizer steps (Adam, warm-up and cosine decay), every sample with fresh noise at each."""
     learning_rate: float = 1e-2
+    """Highest learning rate of the schedule."""
 
 
 SMOKE = {"copies": (2, 8), "cluster_size": 40, "seeds": 2, "steps": 50}

@@ -34,11 +34,15 @@ class Config:
     steps: int = 12000
     """Optimizer steps (Adam, warm-up and cosine decay)."""
     learning_rate: float = 1e-2
+    """Highest learning rate of the schedule."""
     draws: int = 64
     """Noisy samples a step; a simplex of 5 gets 12 draws of each."""
     dimension: int = 32
+    """d."""
     radius: float = 3.0
+    """Norm of the samples of the memorizing runs."""
     noise_std: float = 0.2
+    """σ of the noise, in the units of the data."""
     samples: int = 5
     """n of the simplex."""
     samples_width: int = 20
@@ -46,6 +50,7 @@ class Config:
     samples_weight_decay: float = 0.05
     """λ on the simplex."""
     clusters: int = 3
+    """K."""
     cluster_size: int = 20
     """Samples a cluster."""
     cluster_radius: float = 6.0

@@ -55,7 +55,9 @@ class Config:
     x_values: tuple[float, ...] = ()
     """Values of the horizontal axis; empty for its own."""
     y_values: tuple[float, ...] = ()
+    """The same for --y."""
     z_values: tuple[float, ...] = ()
+    """The same for --z."""
     seeds: int = 8
     """Replicates: each has its own data and its own nets."""
     seed: int = 0
@@ -91,6 +93,7 @@ class Config:
     batch_size: int = 64
     """Noisy samples a step; with fewer samples each gets several draws."""
     learning_rate: float = 5e-3
+    """Highest learning rate of the schedule."""
     init_scale: float = 0.3
     """Expected norm of an initial column."""
     tied: bool = False

@@ -30,6 +30,7 @@ class Config:
     samples: int = 5
     """n, and as many neurons."""
     dimension: int = 10
+    """d."""
     radius: float = 3.0
     """Norm of the samples."""
     weight_decay: float = 1e-3

@@ -79,7 +79,9 @@ class Config:
     steps: int = 3000
     """Optimizer steps of a net."""
     batch_size: int = 64
+    """Samples a step."""
     learning_rate: float = 5e-3
+    """Highest learning rate of the schedule."""
     init_scale: float = 0.03
     """Expected norm of an initial column; from small ones nets learn few directions, (9) needs that."""
     weight_decay: float = 3e-3

@@ -47,11 +47,13 @@ class Config:
     channel_axis: int = 1
     """Axis of the channels in saved activations with positions; a pipeline knows its own."""
     batch_size: int = 16
+    """Images given to the pipeline at once."""
     fpr: float = 0.01
     """False positive rate at which thresholds are fitted."""
     resamples: int = 1000
     """Bootstrap resamples."""
     seed: int = 0
+    """Root of all randomness."""
     digest: str = ""
     """Leave empty: filled in from the contents of the inputs, so that changed inputs are another record."""
 

@@ -53,6 +53,7 @@ class Config:
     draws: int = 192
     """Noisy samples a step."""
     learning_rate: float = 5e-3
+    """Highest learning rate of the schedule."""
 
 
 SMOKE = {"sizes": (2, 16), "seeds": 2, "steps": 100}

@@ -32,9 +32,11 @@ class Config:
     draws: int = 4
     """Data sets: each has its own directions of spread, the same ones in all its cells."""
     clusters: int = 3
+    """K."""
     cluster_size: int = 20
     """Samples a cluster."""
     dimension: int = 10
+    """d."""
     directions: int = 1
     """Directions in which a cluster is spread."""
     neurons: int = 2

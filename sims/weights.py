@@ -46,6 +46,7 @@ class Config:
     width: int = 100
     """p, neurons."""
     noise_std: float = 0.2
+    """σ of the noise, in the units of the data."""
     few_decays: tuple[float, ...] = (1e-2, 1e-3)
     """Coupled weight decay of the optimizer, λ = decay · d/2; the first, published, is drawn. Only it with --paper."""
     many_decay: float = 1e-3

@@ -50,6 +50,7 @@ class Config:
     learning_rate: float = 0.2
     """Step size in units of 1/R²."""
     momentum: float = 0.95
+    """Of gradient descent, in [0, 1)."""
 
 
 SMOKE = {"ratios": (4.0, 8.0), "decays": (0.5, 1.5), "seeds": 2, "steps": 100}
