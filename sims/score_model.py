@@ -159,8 +159,7 @@ def _from_arrays(config: Config, arrays: Any) -> tuple[list[detection.Column], n
         pooling = POOLINGS[config.pooling] if positions else representation.flatten
         if positions:
             pooling = partial(pooling, channel_axis=config.channel_axis)
-        prefix = f"{name}/" if len(layers) > 1 else ""
-        columns += [replace(c, name=prefix + c.name) for c in detection.score_columns(arrays[name], pooling)]
+        columns += [replace(c, name=f"{name}/{c.name}") for c in detection.score_columns(arrays[name], pooling)]
     if "inputs" in arrays:
         columns += detection.control_columns(arrays["inputs"], arrays.get("denoised"))
     return columns, memorized.reshape(-1) if memorized.shape == (memorized.size, 1) else memorized
