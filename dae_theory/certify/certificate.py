@@ -51,7 +51,8 @@ class Certificate:
         largest_curvature: its largest eigenvalue.
         flat_directions: how many eigenvalues are within 1e-7 of the largest, in absolute value.
         predicted_flat_directions: how many the model's symmetries account for, see `curvature`.
-        zero_neurons: how many neurons are zero, or so small that a probe may turn it anywhere (‖w1_j‖, ‖w2_j‖ ≤ 1e-3).
+        zero_neurons: how many neurons are zero, or so small that a probe may turn them anywhere (‖w1_j‖ ≤ 1e-3,
+            ‖w1_j‖‖w2_j‖ ≤ 1e-6).
         growth: G/λ of [X5], with G the largest pull found; infinite for λ = 0 unless nothing pulls. At a stationary
             point no width has a loss below `loss`/max(growth, 1), as far as G is the maximum.
         newcomer: the direction that is pulled most, and how it was found.
@@ -193,7 +194,7 @@ def _certify(
     scale = loss + share @ jnp.sum(x**2, axis=1)
 
     first, second = (jnp.linalg.norm(part, axis=0) for part in (weights.encoder, weights.decoder))
-    small = (jnp.maximum(first, second) <= PROBE) | (first == 0)
+    small = (first <= PROBE) & (first * second <= PROBE**2)  # a probe may turn these anywhere
     zero = small & own
     spectrum, vectors, free = _spectrum(loss_of, weights, small)
     largest = jnp.max(jnp.abs(spectrum))
