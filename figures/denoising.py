@@ -1,6 +1,6 @@
 """Nets on few images denoise only these; nets on many denoise held-out ones as well, near the best there is.
 
-Above: one training image of each net and one held-out image, and what every denoiser makes of it. Below: PSNR with its
+Left: one training image of each net and one held-out image, and what every denoiser makes of it. Right: PSNR with its
 peak stated, nets as points (mean ± SEM over seeds), f_emp, f_gt and doing nothing as lines.
 """
 

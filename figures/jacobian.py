@@ -36,9 +36,8 @@ def draw(data: xr.Dataset) -> Figure:
             spread = at["spread"].values[drawn]
             low = np.maximum(mean[drawn] - spread, FLOOR)
             axes.vlines(index[drawn], low, mean[drawn] + spread, color=color, alpha=0.3, linewidth=2)
-            ring = (
-                {"markersize": 6, "markerfacecolor": "none", "zorder": 4} if regime == "few" else {}
-            )  # both may agree
+            # a ring, since both may have the same first value
+            ring = {"markersize": 6, "markerfacecolor": "none", "zorder": 4} if regime == "few" else {}
             axes.errorbar(
                 index[drawn], mean[drawn], yerr=error[drawn], fmt=marker, color=color, label=f"nets, $n={n}$", **ring
             )

@@ -25,8 +25,15 @@ def saved_activations(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_python_blocks_run(number, capsys, saved_activations):
-    exec(compile(BLOCKS[number], f"README block {number}", "exec"), {})
+    names = {}
+    exec(compile(BLOCKS[number], f"README block {number}", "exec"), names)
     assert capsys.readouterr().out
+    if "found" in names:  # what the text below that block says
+        assert names["found"].cosine.shape == (5,)
+        assert np.all(np.asarray(names["found"].cosine) > 0.999)
+        np.testing.assert_allclose(names["found"].norm_ratio, 1, atol=0.01)
+        assert names["certificate"].gradient_norm < 1e-13
+        assert names["certificate"].verdict.startswith("global minimum")
 
 
 def test_the_scoring_command_prints_the_same_scores(capsys, saved_activations):

@@ -90,8 +90,8 @@ def growth_threshold(radius: Any, noise_std: Any) -> Float[Array, ""]:
         max_t κσ²e^(−t²/2) / (1 − cΦ(t) − κe^(−t²/2)),  c = tσ/R
 
     The steepest newcomer leans a little towards the sample, which puts this above `orthogonal_growth_threshold` by a
-    share of σ²/(8R²) to leading order: 1.1 % at R/σ = 4, .43 % at 6, .14 % at 10. The maximum meant is the one near
-    t = σ/(2R), the only one at small t. As c → 1 the expression rises again, but only because the gate is taken as
+    share of σ²/(8R²) to leading order: 1.1 % at R/σ = 4, .43 % at 6. The maximum meant is the one near t = σ/(2R),
+    the only one at small t. As c → 1 the expression rises again, but only because the gate is taken as
     open: there the newcomer is the sample's own neuron, which pulls with ‖g‖ = λ and no more. Holds for R/σ ≥ 4. Works
     under jit, vmap and grad.
 
