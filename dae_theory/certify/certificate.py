@@ -17,9 +17,10 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from dae_theory import checks, gaussian, risk
+from dae_theory import checks
 from dae_theory.certify import curvature
 from dae_theory.certify.newcomers import Newcomer, even_directions, strongest_newcomer
+from dae_theory.certify.objective import Objective, checked, norm
 from dae_theory.model import Weights
 
 VERDICTS = (
@@ -125,7 +126,7 @@ def certify(
     Raises:
         ValueError: bad weights, samples, σ, λ, tolerance or starts, single precision, or more than 4000 weights.
     """
-    weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
+    weights, objective = checked(weights, x, noise_std=noise_std, weight_decay=weight_decay, samples=samples)
     checks.positive("tolerance", tolerance)
     checks.shape("tolerance", tolerance, ())
     starts = checks.integer("starts", starts, 1)
@@ -133,8 +134,7 @@ def certify(
         raise ValueError(
             f"weights must have at most {LARGEST} entries, whose Hessian fits in memory; got {2 * weights.encoder.size}"
         )
-    own = _own(weights, neurons)
-    return _certify(weights, x, noise_std, weight_decay, risk.shares(x, samples), own, tolerance, starts)
+    return _certify(weights, objective, _own(weights, neurons), tolerance, starts)
 
 
 def _own(weights: Weights, neurons: ArrayLike | None) -> Array:
@@ -150,59 +150,22 @@ def _own(weights: Weights, neurons: ArrayLike | None) -> Array:
     return own
 
 
-def arguments(
-    weights: Weights, x: ArrayLike, noise_std: ArrayLike, weight_decay: ArrayLike
-) -> tuple[Weights, Array, Array, Array]:
-    """Checked arguments in float64.
-
-    Raises:
-        ValueError: bad weights, samples, σ or λ, σ = 0, or single precision.
-    """
-    weights, x, noise_std, weight_decay = risk.arguments(weights, x, noise_std, weight_decay)
-    checks.positive("noise_std", noise_std)
-    if x.dtype != jnp.float64:
-        raise ValueError(
-            f"weights and x must be float64 for a certificate (jax_enable_x64, and no float32 in both); got {x.dtype}"
-        )
-    return weights, x, noise_std, weight_decay
-
-
-def objective(x: Array, noise_std: Array, weight_decay: Array, share: Array) -> Any:
-    """The exact objective (6) as a function of weights, for checked arguments."""
-    return lambda weights: risk.shared_loss(weights, x, noise_std, weight_decay, share)
-
-
-def norm(tree: Any) -> Array:
-    """‖·‖₂ over all leaves."""
-    return jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)))
-
-
 @partial(jax.jit, static_argnames="starts")
-def _certify(
-    weights: Weights,
-    x: Array,
-    noise_std: Array,
-    weight_decay: Array,
-    share: Array,
-    own: Array,
-    tolerance: ArrayLike,
-    starts: int,
-) -> Certificate:
-    loss_of = objective(x, noise_std, weight_decay, share)
-    loss, gradient = jax.value_and_grad(loss_of)(weights)
+def _certify(weights: Weights, objective: Objective, own: Array, tolerance: ArrayLike, starts: int) -> Certificate:
+    weight_decay = objective.weight_decay
+    loss, gradient = objective.value_and_grad(weights)
     steepness = norm(gradient)
-    scale = loss + share @ jnp.sum(x**2, axis=1)
+    scale = loss + objective.energy
 
     first, second = (jnp.linalg.norm(part, axis=0) for part in (weights.encoder, weights.decoder))
     small = (first <= PROBE) & (first * second <= PROBE**2)  # a probe may turn these anywhere
     zero = small & own
-    spectrum, vectors, free = _spectrum(loss_of, weights, small)
-    largest = jnp.max(jnp.abs(spectrum))
-    flat = jnp.abs(spectrum) <= FLAT * largest
-    improves = _improves(loss_of, weights, loss, vectors, flat, free, steepness, scale)
+    spectrum = _spectrum(objective, weights, small)
+    curvatures, free, largest = spectrum.values, spectrum.free, spectrum.largest
+    rounding = 64 * jnp.finfo(loss.dtype).eps * scale
+    improves = _lowest(objective, weights, spectrum) < loss - rounding - PROBE * steepness
 
-    decay = weight_decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2))
-    newcomer = strongest_newcomer(weights, x, noise_std, share, loss - decay, starts)
+    newcomer = strongest_newcomer(weights, objective, loss, starts)
     has_decay = weight_decay > 0
     pulls = newcomer.pull > scale * 1e-12
     growth = jnp.where(has_decay, newcomer.pull / jnp.where(has_decay, weight_decay, 1), jnp.where(pulls, jnp.inf, 0.0))
@@ -211,19 +174,19 @@ def _certify(
 
     kink = jnp.any((first == 0) & (2 * second * newcomer.pull > tolerance)) & pulls  # slopes are −2⟨g(u), w2_j⟩
     stationary = (steepness <= tolerance) & ~kink
-    lowest = jnp.where(jnp.any(~small), spectrum[0], jnp.inf)  # those of zero neurons stand at the upper end
+    lowest = jnp.where(jnp.any(~small), curvatures[0], jnp.inf)  # those of zero neurons stand at the upper end
     smallest = jnp.where(jnp.any(zero), jnp.minimum(lowest, 2 * (weight_decay - newcomer.pull)), lowest)
     saddle = (lowest < -FLAT * largest) | improves | (jnp.any(zero) & surely)
     minimum = jnp.where(surely, LOCAL_IN_WIDTH, jnp.where(grows, LOCAL, GLOBAL))
     return Certificate(
         loss=loss,
         gradient_norm=steepness,
-        relative_gradient=steepness / _parts(weights, x, noise_std, weight_decay, share, gradient),
+        relative_gradient=steepness / _parts(weights, objective, gradient),
         smallest_curvature=smallest,
-        largest_curvature=jnp.where(jnp.any(~small), jnp.max(jnp.where(free > 0, spectrum, -jnp.inf)), smallest),
-        flat_directions=jnp.sum((flat & (free > 0)).astype(jnp.int32)),
+        largest_curvature=jnp.where(jnp.any(~small), jnp.max(jnp.where(free, curvatures, -jnp.inf)), smallest),
+        flat_directions=jnp.sum((spectrum.flat & free).astype(jnp.int32)),
         predicted_flat_directions=curvature.predicted_flat_directions(
-            jax.tree.map(lambda part: jnp.where(small[None, :], 0, part), weights), x, noise_std, weight_decay, share
+            jax.tree.map(lambda part: jnp.where(small[None, :], 0, part), weights), objective
         ),
         zero_neurons=jnp.sum(zero.astype(jnp.int32)),
         growth=growth,
@@ -233,59 +196,59 @@ def _certify(
     )
 
 
-def _spectrum(loss_of: Any, weights: Weights, zero: Array) -> tuple[Array, Array, Array]:
-    """Eigenvalues and eigenvectors of the Hessian over neurons that are not zero, and 1 for the eigenvectors of those.
+@struct.dataclass
+class _Spectrum:
+    """Eigenvalues of the Hessian, ascending, its eigenvectors as columns, and which belong to neurons that count."""
+
+    values: Array
+    vectors: Array
+    free: Array
+
+    @property
+    def largest(self) -> Array:
+        return jnp.max(jnp.abs(self.values))
+
+    @property
+    def flat(self) -> Array:
+        return jnp.abs(self.values) <= FLAT * self.largest
+
+
+def _spectrum(objective: Objective, weights: Weights, zero: Array) -> _Spectrum:
+    """The spectrum over neurons that are not zero.
 
     At a zero neuron the objective has no second derivative. Its rows are replaced by a large multiple of the identity,
     which keeps its eigenvectors at the upper end, apart from all others.
     """
-    matrix = curvature.hessian(loss_of, weights)
+    matrix = curvature.hessian(objective.loss, weights)
     counted = jnp.tile(~zero, 2 * weights.dimension)  # neurons are the last axis of both matrices
     both = counted[:, None] & counted[None, :]
     matrix = jnp.where(both, matrix, 0)
     aside = 2 * jnp.sqrt(jnp.sum(matrix**2)) + 1
     values, vectors = jnp.linalg.eigh(matrix + jnp.diag(jnp.where(counted, 0, aside)))
     free = jnp.arange(values.size) < jnp.sum(counted.astype(jnp.int32))
-    return jnp.where(free, values, 0), vectors, free.astype(values.dtype)
+    return _Spectrum(jnp.where(free, values, 0), vectors, free)
 
 
-def _improves(
-    loss_of: Any,
-    weights: Weights,
-    loss: Array,
-    vectors: Array,
-    flat: Array,
-    free: Array,
-    steepness: Array,
-    scale: Array,
-) -> Array:
-    """Whether a probe of length 1e-3 lowers the loss by more than its rounding and the gradient can explain.
+def _lowest(objective: Objective, weights: Weights, spectrum: _Spectrum) -> Array:
+    """The lowest loss among probes of length 1e-3.
 
     Probes go both ways along the lowest eigenvector, mixtures of the flat ones, and mixtures of all.
     """
     center, rebuild = ravel_pytree(weights)
     mixtures = jnp.asarray(even_directions(PROBES, center.size), center.dtype)
-    among = jnp.concatenate([mixtures[: PROBES // 2] * flat.astype(center.dtype)[None, :], mixtures[PROBES // 2 :]])
+    flat = spectrum.flat.astype(center.dtype)[None, :]
+    among = jnp.concatenate([mixtures[: PROBES // 2] * flat, mixtures[PROBES // 2 :]])
     lowest = jnp.zeros((1, center.size), center.dtype).at[0, 0].set(1)
-    coefficients = jnp.concatenate([lowest, among]) * free[None, :]
+    coefficients = jnp.concatenate([lowest, among]) * spectrum.free.astype(center.dtype)[None, :]
     lengths = jnp.linalg.norm(coefficients, axis=1, keepdims=True)
-    directions = (coefficients / jnp.where(lengths > 0, lengths, 1)) @ vectors.T
+    directions = (coefficients / jnp.where(lengths > 0, lengths, 1)) @ spectrum.vectors.T
     probes = center[None, :] + PROBE * jnp.concatenate([directions, -directions])
-    losses = jax.lax.map(lambda values: loss_of(rebuild(values)), probes, batch_size=8)
-    rounding = 64 * jnp.finfo(center.dtype).eps * scale
-    return jnp.min(losses) < loss - rounding - PROBE * steepness
+    return jnp.min(jax.lax.map(lambda values: objective.loss(rebuild(values)), probes, batch_size=8))
 
 
-def _parts(weights: Weights, x: Array, noise_std: Array, weight_decay: Array, share: Array, gradient: Weights) -> Array:
+def _parts(weights: Weights, objective: Objective, gradient: Weights) -> Array:
     """‖∂ E‖f‖²‖ + ‖∂ 2E fᵀx‖ + ‖∂ λ‖W‖²‖."""
-
-    def overlap(weights: Weights) -> Array:
-        variances = noise_std**2 * jnp.sum(weights.encoder**2, axis=0)[None, :]
-        hidden = gaussian.relu(gaussian.marginal(x @ weights.encoder, variances)).first
-        return 2 * (share @ jnp.sum((x @ weights.decoder) * hidden, axis=1))
-
-    pull = jax.grad(overlap)(weights)
-    decay = jax.tree.map(lambda part: 2 * weight_decay * part, weights)
+    pull, decay = jax.grad(objective.overlap)(weights), jax.grad(objective.decay)(weights)
     energy = jax.tree.map(lambda whole, one, other: whole + one - other, gradient, pull, decay)
     parts = norm(energy) + norm(pull) + norm(decay)
     return jnp.where(parts > 0, parts, 1)

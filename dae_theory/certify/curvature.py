@@ -19,7 +19,6 @@ together whatever their gates do.
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +27,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
 from dae_theory import gaussian
+from dae_theory.certify.objective import Objective
 from dae_theory.model import Weights
 
 PARALLEL = 1e-12  # 1 − cosine up to which two columns count as parallel
@@ -55,18 +55,18 @@ def hessian(loss: Callable[[Weights], Array], weights: Weights) -> Float[Array, 
     return 0.5 * (rows + rows.T)
 
 
-def predicted_flat_directions(weights: Weights, x: Array, noise_std: Any, weight_decay: Array, share: Array) -> Array:
+def predicted_flat_directions(weights: Weights, objective: Objective) -> Array:
     """The number of flat directions that the symmetries above account for; zero columns have no part in it.
 
     Blocks are read from the weights: neurons are of one block if they are parallel, or if every gate of both is sure on
     every sample and open on the same ones.
     """
-    p = weights.width
+    x, noise_std, p = objective.x, objective.noise_std, weights.width
     lengths = jnp.linalg.norm(weights.encoder, axis=0)
     alive = lengths > 0
     unit = weights.encoder / jnp.where(alive, lengths, 1)[None, :]
     fires = gaussian.relu(gaussian.marginal(x @ unit, jnp.broadcast_to(noise_std**2, (1, 1)))).gate
-    counts = (share > 0)[:, None]
+    counts = (objective.share > 0)[:, None]
     sure = jnp.all(~counts | (fires < SURE) | (fires > 1 - SURE), axis=0)
     opened = (counts & (fires > 0.5)).astype(x.dtype)
     differs = opened.T @ (1 - opened)
@@ -93,7 +93,7 @@ def predicted_flat_directions(weights: Weights, x: Array, noise_std: Any, weight
         same_map = 2 * dimension * size - dimension * (first + second) + first * second
         same_neuron = size + dimension * size - dimension
         without_decay = jnp.where(sure, jnp.where(closed, 2 * dimension * size, same_map), same_neuron)
-        return jnp.where(weight_decay > 0, rotations, without_decay)
+        return jnp.where(objective.weight_decay > 0, rotations, without_decay)
 
     # every member of a block counts it once
     size = jnp.maximum(jnp.sum(block.astype(jnp.int32), axis=1), 1)

@@ -27,7 +27,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from dae_theory import checks, gaussian, risk
+from dae_theory import checks, gaussian
+from dae_theory.certify.objective import Objective, checked
 from dae_theory.model import Weights
 
 ASCENT_STEPS = 100  # of L-BFGS from every start, at most
@@ -71,29 +72,27 @@ def newcomer_pull(
     Raises:
         ValueError: bad weights, samples or σ, or a direction that is zero or of another dimension.
     """
-    weights, x, noise_std, _ = risk.arguments(weights, x, noise_std)
-    checks.positive("noise_std", noise_std)
-    direction = checks.array("direction", direction, ndim=1).astype(x.dtype)
-    checks.shape("direction", direction, x.shape[1:])
+    weights, objective = checked(weights, x, noise_std=noise_std, weight_decay=0.0, samples=samples, double=False)
+    direction = checks.array("direction", direction, ndim=1).astype(objective.x.dtype)
+    checks.shape("direction", direction, objective.x.shape[1:])
     checks.positive("direction", jnp.linalg.norm(direction))
-    return pull(weights, x, direction, noise_std, risk.shares(x, samples))
+    return pull(weights, objective, direction)
 
 
-@functools.partial(jax.jit)
-def pull(weights: Weights, x: Array, direction: Array, noise_std: Array, share: Array) -> Float[Array, " d"]:
-    """g(u/‖u‖) for checked arguments; `share` holds 1/n for the rows that count."""
+@jax.jit
+def pull(weights: Weights, objective: Objective, direction: Array) -> Float[Array, " d"]:
+    """g(u/‖u‖) for checked arguments."""
+    x, share = objective.x, objective.share
     with jax.default_matmul_precision("highest"):
         u = direction / jnp.linalg.norm(direction)
-        variance = noise_std**2
+        variance = objective.noise_std**2
         own = gaussian.marginal((x @ u)[:, None], jnp.broadcast_to(variance, (1, 1)))
         neurons = gaussian.marginal(x @ weights.encoder, variance * jnp.sum(weights.encoder**2, axis=0)[None, :])
         together = gaussian.relu_product(own, neurons, variance * (u @ weights.encoder)[None, :]).value
         return (share * gaussian.relu(own).first[:, 0]) @ x - weights.decoder @ (share @ together)
 
 
-def strongest_newcomer(
-    weights: Weights, x: Array, noise_std: Array, share: Array, loss: Array, starts: int
-) -> Newcomer:
+def strongest_newcomer(weights: Weights, objective: Objective, loss: Array, starts: int) -> Newcomer:
     """Multi-start ascent of ‖g(u)‖ on the sphere by L-BFGS, for checked arguments.
 
     Half of the starts are spread evenly over the sphere, whatever the data; the other half are the most pulled
@@ -101,17 +100,16 @@ def strongest_newcomer(
 
     Args:
         weights: decoder and encoder, (d, p) each.
-        x: samples, (n, d).
-        noise_std: σ > 0.
-        share: 1/n for the rows that count, 0 for padding, (n,).
-        loss: E‖f(y) − x‖² there, for the bound.
+        objective: (6).
+        loss: its value there, for the bound.
         starts: how many ascents, ≥ 1.
     """
+    x = objective.x
     dimension = x.shape[1]
 
     def height(u: Array) -> Array:
         # a point with g = 0 everywhere is finite too
-        return -0.5 * jnp.log(jnp.sum(pull(weights, x, u, noise_std, share) ** 2) + jnp.finfo(u.dtype).tiny)
+        return -0.5 * jnp.log(jnp.sum(pull(weights, objective, u) ** 2) + jnp.finfo(u.dtype).tiny)
 
     even = jnp.asarray(even_directions(3 * starts, dimension), x.dtype)
     columns = jnp.concatenate([x, weights.encoder.T])
@@ -122,24 +120,18 @@ def strongest_newcomer(
     best = jnp.argsort(jax.vmap(height)(pool))[: starts - starts // 2]
     begin = jnp.concatenate([pool[best], even[: starts // 2]])
     ends = jax.vmap(functools.partial(_ascend, height))(begin)
-    answers = jax.vmap(lambda u: pull(weights, x, u, noise_std, share))(ends)
+    answers = jax.vmap(lambda u: pull(weights, objective, u))(ends)
     pulls = jnp.linalg.norm(answers, axis=1)
     top = jnp.argmax(pulls)
-    spread = jnp.linalg.eigvalsh((x * share[:, None]).T @ x)[-1] if dimension <= len(x) else _top(x, share)
+    error = jnp.maximum(loss - objective.decay(weights), 0)
     return Newcomer(
         pull=pulls[top],
         direction=ends[top] / jnp.linalg.norm(ends[top]),
         decoder=answers[top] / jnp.maximum(pulls[top], jnp.finfo(x.dtype).tiny),
         agreeing=jnp.sum(pulls >= (1 - AGREEMENT) * pulls[top]),
-        bound=jnp.sqrt(jnp.maximum(loss, 0) * (spread + noise_std**2)),
+        bound=jnp.sqrt(error * (objective.spread + objective.noise_std**2)),
         starts=starts,
     )
-
-
-def _top(x: Array, share: Array) -> Array:
-    """λ_max(XᵀX/n) by the smaller Gram matrix."""
-    rows = x * jnp.sqrt(share)[:, None]
-    return jnp.linalg.eigvalsh(rows @ rows.T)[-1]
 
 
 def _ascend(height, start: Array) -> Array:

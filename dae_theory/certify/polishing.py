@@ -16,9 +16,10 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from dae_theory import checks, risk
+from dae_theory import checks
 from dae_theory.certify import curvature
-from dae_theory.certify.certificate import LARGEST, arguments, norm, objective
+from dae_theory.certify.certificate import LARGEST
+from dae_theory.certify.objective import Objective, checked, norm
 from dae_theory.model import Weights
 
 HANDOVER = 1e-7  # gradient norm at which Newton's method takes over
@@ -78,7 +79,7 @@ def polish(
         ValueError: bad weights, samples, σ, λ, tolerance or numbers of steps, single precision, or Newton steps with
             more than 4000 weights.
     """
-    weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
+    weights, objective = checked(weights, x, noise_std=noise_std, weight_decay=weight_decay, samples=samples)
     checks.positive("tolerance", tolerance)
     checks.shape("tolerance", tolerance, ())
     max_steps = checks.integer("max_steps", max_steps, 0)
@@ -88,30 +89,21 @@ def polish(
             f"newton_steps must be 0 for more than {LARGEST} weights, whose Hessian does not fit;"
             f" got {newton_steps} with {2 * weights.encoder.size} weights"
         )
-    share = risk.shares(x, samples)
-    return _polish(weights, x, noise_std, weight_decay, share, tolerance, max_steps, newton_steps)
+    return _polish(weights, objective, tolerance, max_steps, newton_steps)
 
 
 @partial(jax.jit, static_argnames="newton_steps")
 def _polish(
-    weights: Weights,
-    x: Array,
-    noise_std: Array,
-    weight_decay: Array,
-    share: Array,
-    tolerance: ArrayLike,
-    max_steps: ArrayLike,
-    newton_steps: int,
+    weights: Weights, objective: Objective, tolerance: ArrayLike, max_steps: ArrayLike, newton_steps: int
 ) -> Polished:
-    loss_of = objective(x, noise_std, weight_decay, share)
     start, rebuild = ravel_pytree(weights)
-    target = jnp.asarray(jnp.maximum(tolerance, HANDOVER) if newton_steps else tolerance, x.dtype)
-    flat, steps = _descend(lambda values: loss_of(rebuild(values)), start, target, max_steps)
+    target = jnp.asarray(jnp.maximum(tolerance, HANDOVER) if newton_steps else tolerance, start.dtype)
+    flat, steps = _descend(lambda values: objective.loss(rebuild(values)), start, target, max_steps)
 
     if newton_steps:
-        flat = _newton(loss_of, rebuild(flat), tolerance, newton_steps)
+        flat = _newton(objective, rebuild(flat), tolerance, newton_steps)
     ended = rebuild(flat)
-    loss, gradient = jax.value_and_grad(loss_of)(ended)
+    loss, gradient = objective.value_and_grad(ended)
     steepness = norm(gradient)
     return Polished(ended, loss, steepness, steepness <= tolerance, steps)
 
@@ -143,7 +135,7 @@ def _descend(loss_of, start: Array, target: Array, max_steps: ArrayLike) -> tupl
     return end, jnp.asarray(steps)
 
 
-def _newton(loss_of, weights: Weights, tolerance: ArrayLike, max_steps: int) -> Array:
+def _newton(objective: Objective, weights: Weights, tolerance: ArrayLike, max_steps: int) -> Array:
     """Steps −Σ_k v_k(v_kᵀ∂L)/(|κ_k| + μ), taken where they lower the gradient or the loss.
 
     Valleys are curved and a long step along a flat direction leaves them, so that each step is followed by corrections
@@ -154,7 +146,7 @@ def _newton(loss_of, weights: Weights, tolerance: ArrayLike, max_steps: int) -> 
     epsilon = float(jnp.finfo(start.dtype).eps)
 
     def at(flat: Array) -> tuple[Array, Array]:
-        loss, gradient = jax.value_and_grad(loss_of)(rebuild(flat))
+        loss, gradient = objective.value_and_grad(rebuild(flat))
         return loss, ravel_pytree(gradient)[0]
 
     def going(carry) -> Array:
@@ -163,7 +155,7 @@ def _newton(loss_of, weights: Weights, tolerance: ArrayLike, max_steps: int) -> 
 
     def step(carry):
         flat, loss, slope, damping, steps = carry
-        curvatures, vectors = jnp.linalg.eigh(curvature.hessian(loss_of, rebuild(flat)))
+        curvatures, vectors = jnp.linalg.eigh(curvature.hessian(objective.loss, rebuild(flat)))
         damped = jnp.abs(curvatures) + damping * jnp.max(jnp.abs(curvatures))
         moved = flat - vectors @ ((vectors.T @ slope) / damped)
         stiff = jnp.where(damped > STIFF * jnp.max(damped), 1 / damped, 0)
