@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from figures import _style
 from figures._summary import Row, number, share
+from figures.look import style
 
 SHADES = ("#000000", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2")
 HATCHES = ("", "xx", "..", "//", "")
@@ -21,7 +21,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 def draw(data: xr.Dataset) -> Figure:
     """Shares on the left, losses on the right."""
-    figure, axes = plt.subplots(1, 2, figsize=(_style.PAGE, 3.3))
+    figure, axes = plt.subplots(1, 2, figsize=(style.PAGE, 3.3))
     _shares(axes[0], data)
     _losses(axes[1], data)
     figure.suptitle(data.attrs["data"], x=0.01, ha="left", fontsize="medium")
@@ -77,7 +77,7 @@ def _shares(axes: Axes, data: xr.Dataset) -> None:
     axes.set_xticks(place, [f"{width}" for width in widths])
     axes.set(xlabel="neurons $p$", ylabel=f"share of nets ({codes.shape[1]} a width)", ylim=(0, 1))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1)
-    _style.panel_letter(axes, "a", "certificates")
+    style.panel_letter(axes, "a", "certificates")
 
 
 def _losses(axes: Axes, data: xr.Dataset) -> None:
@@ -94,4 +94,4 @@ def _losses(axes: Axes, data: xr.Dataset) -> None:
     axes.set(xscale="log", yscale="log", xlabel=r"growth of a newcomer $G/\lambda$", ylabel="loss over theory's")
     axes.set_ylim(0.8, max(loss.max() * 1.3, 2))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-    _style.panel_letter(axes, "b", "a net that misses a sample is told to grow")
+    style.panel_letter(axes, "b", "a net that misses a sample is told to grow")

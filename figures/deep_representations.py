@@ -12,7 +12,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _style, _summary
+from figures import _summary
+from figures.look import style
 
 LOOKS = {
     "few, training": ("#D55E00", "o", "-"), "few, fresh": ("#E69F00", "^", "--"),
@@ -23,7 +24,7 @@ LOOKS = {
 
 def draw(data: xr.Dataset) -> Figure:
     """One sample and its scores above, all layers below."""
-    figure, grid = plt.subplots(2, 2, figsize=(_style.PAGE, 5.4))
+    figure, grid = plt.subplots(2, 2, figsize=(style.PAGE, 5.4))
     _bars(grid[0, 0], data)
     _distribution(grid[0, 1], data, "std", "std of $h$", "b")
     _distribution(grid[1, 0], data, "participation_ratio", r"participation ratio $(\sum h^2)^2/\sum h^4$", "c")
@@ -67,7 +68,7 @@ def _bars(axes: Axes, data: xr.Dataset) -> None:
         color, _, line = LOOKS[group]
         axes.step(np.arange(1, len(bars) + 1), bars, line, where="mid", color=color)
     axes.set(xlabel="neurons, the most active first", ylabel="activation $h$", ylim=(0, None))
-    _style.panel_letter(axes, "a", f"one sample, {_words(data.attrs['shown'])}")
+    style.panel_letter(axes, "a", f"one sample, {_words(data.attrs['shown'])}")
 
 
 def _distribution(axes: Axes, data: xr.Dataset, score: str, words: str, letter: str) -> None:
@@ -78,7 +79,7 @@ def _distribution(axes: Axes, data: xr.Dataset, score: str, words: str, letter: 
         color, _, line = LOOKS[group]
         axes.hist(part[np.isfinite(part)], edges, density=True, histtype="step", color=color, linestyle=line)
     axes.set(xlabel=words, ylabel="density of samples", yticks=[])
-    _style.panel_letter(axes, letter, f"all samples, {_words(data.attrs['shown'])}")
+    style.panel_letter(axes, letter, f"all samples, {_words(data.attrs['shown'])}")
 
 
 def _layers(axes: Axes, data: xr.Dataset) -> None:
@@ -96,7 +97,7 @@ def _layers(axes: Axes, data: xr.Dataset) -> None:
     axes.invert_yaxis()
     axes.set(xlabel="participation ratio over width", xlim=(0, None))
     seeds = data.sizes["seed"]
-    _style.panel_letter(axes, "d", "all layers" + (f", mean ± SEM over {seeds} nets" if seeds > 1 else ""))
+    style.panel_letter(axes, "d", "all layers" + (f", mean ± SEM over {seeds} nets" if seeds > 1 else ""))
 
 
 def _words(layer: str) -> str:

@@ -12,7 +12,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _pictures, _style, _summary
+from figures import _summary
+from figures.look import pictures, style
 
 NETS = (("net, few", "o", "#D55E00", -0.12), ("net, many", "s", "#0072B2", 0.12))
 REFERENCES: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -27,7 +28,7 @@ SHOWN = ("clean", "noisy", "net, few", "net, many", "f_emp, few", "f_emp, many",
 
 def draw(data: xr.Dataset) -> Figure:
     """Examples beside the PSNR."""
-    figure = plt.figure(figsize=(_style.PAGE, 2.9))
+    figure = plt.figure(figsize=(style.PAGE, 2.9))
     halves: Any = figure.subfigures(1, 2, width_ratios=(1.15, 1))
     _examples(halves[0], data)
     _ratios(halves[1].subplots(), data)
@@ -39,14 +40,14 @@ def _examples(part: Any, data: xr.Dataset) -> None:
     side = int(data.attrs["side"])
     for axes, images in zip(rows, data["images"].values, strict=True):
         at = data.sel(images=images)
-        pictures = [_pictures.square(at["picture"].sel(shown=name), side) / 100 for name in SHOWN]
+        shown = [pictures.square(at["picture"].sel(shown=name), side) / 100 for name in SHOWN]
         texts = [""] + [
             f"{float(at['psnr'].sel(denoiser=name).mean()):.1f} dB" if name in data["denoiser"] else ""
             for name in SHOWN[1:]
         ]
-        _pictures.strip(
+        pictures.strip(
             axes,
-            pictures,
+            shown,
             places=len(SHOWN),
             below=texts,
             label=images if images == "held out" else f"one of\n{images}",
@@ -55,7 +56,7 @@ def _examples(part: Any, data: xr.Dataset) -> None:
     for number, name in enumerate(SHOWN):
         label = WORDS.get(name, name.replace("f_emp, ", "$f_{emp}$\n").replace("f_gt", "$f_{gt}$"))
         rows[0].annotate(
-            label, (number * (1 + _pictures.GAP) + 0.5, 0), xytext=(0, 3), textcoords="offset points", ha="center",
+            label, (number * (1 + pictures.GAP) + 0.5, 0), xytext=(0, 3), textcoords="offset points", ha="center",
             va="bottom", fontsize=6.5, annotation_clip=False,
         )  # fmt: skip
 

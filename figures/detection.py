@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from figures import _style, _summary
+from figures import _summary
+from figures.look import style
 
 CASES = {
     "relu": "two-layer nets, one noise level,\nhybrid mixture",
@@ -31,7 +32,7 @@ SCORE, CONTROL, OTHERS = "#0072B2", "#D55E00", "0.65"
 def draw(data: xr.Dataset) -> Figure:
     """Three kinds of nets, three panels each."""
     figure, grid = plt.subplots(
-        len(CASES), 3, figsize=(_style.PAGE, 7.6), width_ratios=(1.25, 1.35, 0.8), height_ratios=(1, 1, 1.25)
+        len(CASES), 3, figsize=(style.PAGE, 7.6), width_ratios=(1.25, 1.35, 0.8), height_ratios=(1, 1, 1.25)
     )
     for row, (name, words) in enumerate(CASES.items()):
         areas, heat, values = grid[row]
@@ -40,7 +41,7 @@ def draw(data: xr.Dataset) -> Figure:
         _values(values, data, name)
         fact = {key.removeprefix(f"{name}_"): value for key, value in data.attrs.items() if key.startswith(f"{name}_")}
         counted = f"{fact['confirmed']} of {fact['duplicated']} duplicates reproduced"
-        _style.panel_letter(areas, "abc"[row], f"{words}\n{counted}")
+        style.panel_letter(areas, "abc"[row], f"{words}\n{counted}")
     looks = [
         Line2D([], [], marker="o", linestyle="", color=SCORE, label="score of the representation"),
         Line2D([], [], marker="s", linestyle="", color=CONTROL, label="trivial control"),

@@ -13,7 +13,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _shares, _style, _summary
+from figures import _summary
+from figures.look import shares, style
 
 THEORY: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.3}
 NEAR = 1.2  # m/m* up to which the growth is too slow for the steps taken
@@ -22,7 +23,7 @@ EDGES = np.array([0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.7, 2.2,
 
 def draw(data: xr.Dataset) -> Figure:
     """Survival, norms, order."""
-    figure, panels = plt.subplots(1, 3, figsize=(_style.PAGE, 2.7))
+    figure, panels = plt.subplots(1, 3, figsize=(style.PAGE, 2.7))
     ratio = (data["copies"] / data["star"]).values.ravel()
     _survival(panels[0], ratio, data["stored"].values.ravel() > data.attrs["survives"])
     _norms(panels[1], data)
@@ -35,7 +36,7 @@ def _survival(axes: Axes, ratio: np.ndarray, stored: np.ndarray) -> None:
     for low, high in pairwise(EDGES):
         inside = (ratio >= low) & (ratio < high)
         if inside.any():
-            _shares.point(axes, ratio[inside].mean(), stored[inside], fmt="o", color="#0072B2")
+            shares.point(axes, ratio[inside].mean(), stored[inside], fmt="o", color="#0072B2")
     axes.errorbar([], [], yerr=[], fmt="o", color="#0072B2", label="samples, 95 % interval")
     axes.plot([1, 1], [0, 1], linestyle="--", color="0.2", linewidth=0.9, label=r"$m^*=n\lambda/\|x\|^2$")
     axes.set(
@@ -48,7 +49,7 @@ def _survival(axes: Axes, ratio: np.ndarray, stored: np.ndarray) -> None:
     axes.set_xticks([0.3, 0.5, 1, 2, 4], ["0.3", "0.5", "1", "2", "4"])
     axes.minorticks_off()
     axes.legend(loc="upper left", fontsize="x-small")
-    _style.panel_letter(axes, "a", "survival")
+    style.panel_letter(axes, "a", "survival")
 
 
 def _norms(axes: Axes, data: xr.Dataset) -> None:
@@ -62,7 +63,7 @@ def _norms(axes: Axes, data: xr.Dataset) -> None:
     gap = np.sqrt(np.mean((data["predicted"] - data["stored"]).values ** 2))
     axes.set(xlabel=r"predicted norm $r^2\|x\|^2$ [X3]", ylabel=r"stored norm $\|w\|^2$")
     axes.legend(loc="upper left", fontsize="x-small", title=f"rms difference {gap:.3f}", title_fontsize="x-small")
-    _style.panel_letter(axes, "b", f"norms, {data.sizes['seed']} nets")
+    style.panel_letter(axes, "b", f"norms, {data.sizes['seed']} nets")
 
 
 def _order(axes: Axes, data: xr.Dataset) -> None:
@@ -82,7 +83,7 @@ def _order(axes: Axes, data: xr.Dataset) -> None:
     )  # fmt: skip
     axes.legend(loc="lower left", fontsize="x-small")
     axes.figure.colorbar(scatter, ax=axes, label="copies $m$", aspect=30)
-    _style.panel_letter(axes, "c", "more copies, stored earlier")
+    style.panel_letter(axes, "c", "more copies, stored earlier")
 
 
 def summary(data: xr.Dataset) -> list[_summary.Row]:

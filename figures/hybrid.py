@@ -12,7 +12,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _shares, _style, _summary
+from figures import _summary
+from figures.look import shares, style
 
 THEORY: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.3}
 POINTS: dict[str, Any] = {"fmt": "o", "color": "#0072B2"}
@@ -20,7 +21,7 @@ POINTS: dict[str, Any] = {"fmt": "o", "color": "#0072B2"}
 
 def draw(data: xr.Dataset) -> Figure:
     """Sample, clusters, survival."""
-    figure, panels = plt.subplots(1, 3, figsize=(_style.PAGE, 2.7))
+    figure, panels = plt.subplots(1, 3, figsize=(style.PAGE, 2.7))
     _sample(panels[0], data)
     _clusters(panels[1], data)
     _survival(panels[2], data)
@@ -50,7 +51,7 @@ def _sample(axes: Axes, data: xr.Dataset) -> None:
     _mark(axes, data)
     axes.set(ylabel=r"norm of the neurons on $x$, $\|w\|^2$", ylim=(-0.03, 1.45))
     axes.legend(loc="upper left", fontsize="x-small")
-    _style.panel_letter(axes, "a", "the duplicated sample")
+    style.panel_letter(axes, "a", "the duplicated sample")
 
 
 def _clusters(axes: Axes, data: xr.Dataset) -> None:
@@ -69,20 +70,20 @@ def _clusters(axes: Axes, data: xr.Dataset) -> None:
     middle = float(data["clusters_theory"].mean())
     axes.set(ylabel=r"norm of a cluster's neurons, $\|W_k\|_F^2$", ylim=(0, 1.6 * middle))
     axes.legend(loc="lower left", fontsize="x-small")
-    _style.panel_letter(axes, "b", "the clusters beside it")
+    style.panel_letter(axes, "b", "the clusters beside it")
 
 
 def _survival(axes: Axes, data: xr.Dataset) -> None:
     stored = (data["sample"] > data.attrs["survives"]).transpose("copies", "seed")
     for copies, row in zip(data["copies"].values, stored.values, strict=True):
-        _shares.point(axes, copies, row, **POINTS)
+        shares.point(axes, copies, row, **POINTS)
     axes.errorbar([], [], yerr=[], label="nets, 95 % interval", **POINTS)
     star, copies = data.attrs["star"], data["copies"].values
     axes.plot([copies[0], star, star, copies[-1]], [0, 0, 1, 1], label="theory", **THEORY)
     _mark(axes, data)
     axes.set(ylabel="share of nets that stored $x$", ylim=(-0.05, 1.75), yticks=(0, 0.5, 1))
     axes.legend(loc="upper left", fontsize="x-small")
-    _style.panel_letter(axes, "c", "survival")
+    style.panel_letter(axes, "c", "survival")
 
 
 def summary(data: xr.Dataset) -> list[_summary.Row]:

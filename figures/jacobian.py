@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from figures import _style, _summary
+from figures import _summary
+from figures.look import style
 
 LOOKS = {"few": ("o", "#D55E00", "-"), "many": ("s", "#0072B2", "--")}
 FLOOR = 3e-4
@@ -18,7 +19,7 @@ RESOLVED = 0.05
 
 def draw(data: xr.Dataset) -> Figure:
     """One panel a kind of samples."""
-    figure, panels = plt.subplots(1, data.sizes["world"], figsize=(_style.PAGE, 3.3), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, data.sizes["world"], figsize=(style.PAGE, 3.3), sharey=True, squeeze=False)
     for letter, axes, name in zip("abc", panels[0], data["world"].values, strict=False):
         for regime, (marker, color, line) in LOOKS.items():
             at = data.sel(world=name, regime=regime)
@@ -45,7 +46,7 @@ def draw(data: xr.Dataset) -> Figure:
         axes.set_xticks([1, 2, 5, 10, 20, 40], ["1", "2", "5", "10", "20", "40"])
         axes.minorticks_off()
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, fontsize="x-small", columnspacing=1.0)
-        _style.panel_letter(axes, letter, str(name))
+        style.panel_letter(axes, letter, str(name))
     panels[0, 0].set_ylabel("singular value $s_j(J(x))$")
     return figure
 

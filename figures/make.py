@@ -20,7 +20,9 @@ import tyro
 import xarray as xr
 
 from dae_theory import records
-from figures import _again, _keep, _report, _style
+from figures.look import style
+from figures.records import again, keep
+from figures.report import page
 
 HERE = Path(__file__).parent
 DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record
@@ -58,14 +60,14 @@ def script(name: str) -> Any:
     return importlib.import_module(f"figures.{name}")
 
 
-def make(name: str, folder: Path, target: Path, style: str = "paper") -> tuple[xr.Dataset, dict[str, Any]]:
+def make(name: str, folder: Path, target: Path, look: str = "paper") -> tuple[xr.Dataset, dict[str, Any]]:
     """Draw one figure from the record in a folder; returns the record."""
     data, manifest = records.read(folder)
     expected = DRAWN_FROM.get(name, name)
     if manifest["name"] != expected:
         raise ValueError(f"record must be one of the sim {expected}; {folder} is one of {manifest['name']}")
     figure = script(name).draw(data)
-    written = _style.save(figure, target, record=manifest["hash"], commit=manifest["commit"], style=style)
+    written = style.save(figure, target, record=manifest["hash"], commit=manifest["commit"], style=look)
     plt.close(figure)
     commit = (manifest["commit"] or "unknown")[:12] + ("+changes" if manifest["dirty"] else "")
     print(f"figure  {written[0]} <- record {manifest['name']}/{manifest['hash']} <- commit {commit}", flush=True)
@@ -85,12 +87,12 @@ def main(options: Options) -> None:
     if options.from_scratch and not options.names:
         sys.exit("figures: --from-scratch trains nets; name the figures, or give all: " + " ".join(available()))
     jax.config.update("jax_enable_x64", True)
-    _style.use(options.style)
+    style.use(options.style)
     try:
         if options.record is not None:
             make(options.names[0], options.record, options.record / "figure", options.style)
             if options.keep:
-                print(f"kept    {_keep.keep(options.record, options.records / options.names[0])}")
+                print(f"kept    {keep.keep(options.record, options.records / options.names[0])}")
             return
         names = options.names or [name for name in available() if _committed(options, name).is_file()]
         if not names:
@@ -102,7 +104,7 @@ def main(options: Options) -> None:
                 make(name, options.records / name, options.out / name, options.style)
         print(f"{len(names)} figures in {time.perf_counter() - started:.0f} s")
         if options.report:
-            print(f"report  {_report.write(options.records, names, options.out / 'report.html')}")
+            print(f"report  {page.write(options.records, names, options.out / 'report.html')}")
     except (ValueError, OSError) as error:
         sys.exit(f"figures: {error}")
 
@@ -115,9 +117,9 @@ def _from_scratch(options: Options, name: str) -> None:
     """Run the sim, draw its figure, and say of each headline number whether it came out again."""
     before = records.read(_committed(options, name).parent) if _committed(options, name).is_file() else None
     sim, config = (before[1]["name"], before[1]["config"]) if before else (name, {})
-    folder = _again.run(sim, config, options.out / "records")
+    folder = again.run(sim, config, options.out / "records")
     data, _ = make(name, folder, options.out / name, options.style)
-    print(_again.compare(script(name).summary(before[0]) if before else [], script(name).summary(data)))
+    print(again.compare(script(name).summary(before[0]) if before else [], script(name).summary(data)))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from dae_theory import boundary
-from figures import _style
 from figures._summary import Relation, Row, interval, mean
+from figures.look import style
 
 INDEX = "train_index"
 PANELS = (
@@ -41,7 +41,7 @@ def draw(data: xr.Dataset) -> Figure:
         count = data.sizes[z]
         columns = min(count, 4)
         rows = -(-count // columns)
-        shape = (_style.PAGE, 1.9 * rows + 0.6)
+        shape = (style.PAGE, 1.9 * rows + 0.6)
         figure, grid = plt.subplots(rows, columns, figsize=shape, squeeze=False, sharex=True, sharey=True)
         for axes, value in zip(grid.flat, data[z].values, strict=False):
             part = data.sel({z: value}).sel({f"fine_{z}": value}, method="nearest")
@@ -51,10 +51,10 @@ def draw(data: xr.Dataset) -> Figure:
         for axes in list(grid.flat)[count:]:
             axes.set_visible(False)
     else:
-        figure, grid = plt.subplots(2, 2, figsize=(_style.PAGE, 5.6), sharex=True, sharey=True)
+        figure, grid = plt.subplots(2, 2, figsize=(style.PAGE, 5.6), sharex=True, sharey=True)
         for letter, axes, (name, title, label, limits) in zip("abcd", grid.flat, PANELS, strict=True):
             _map(axes, data, name, label, limits, bar=True)
-            _style.panel_letter(axes, letter, title)
+            style.panel_letter(axes, letter, title)
             _lines_and_boundary(axes, data)
     for axes in grid[:, 0]:
         axes.set_ylabel(data[data.attrs["y"]].attrs["label"])
@@ -114,7 +114,7 @@ def _conditions(data: xr.Dataset, value: float) -> str:
     """Where theory's conditions end along x, in one row of the map."""
     x, y = data.attrs["x"], data.attrs["y"]
     places = []
-    for name in _style.LINE_LOOKS:
+    for name in style.LINE_LOOKS:
         curve = data[f"condition_{name}"].sel({f"fine_{y}": value}, method="nearest")
         place = boundary.crossing(curve[f"fine_{x}"].values, curve.values, 0.0)
         if np.isfinite(place):
@@ -126,7 +126,7 @@ def _map(axes: Axes, data: xr.Dataset, name: str, label: str, limits: tuple[floa
     x, y = data.attrs["x"], data.attrs["y"]
     mean = data[name].mean("seed").transpose(y, x).values
     norm = Normalize(*limits) if limits else LogNorm(np.nanmin(mean), np.nanmax(mean))
-    mesh = axes.pcolormesh(_style.edges(data[x]), _style.edges(data[y]), mean, norm=norm, rasterized=True)
+    mesh = axes.pcolormesh(style.edges(data[x]), style.edges(data[y]), mean, norm=norm, rasterized=True)
     axes.set(xscale="log", yscale="log")
     for axis, values in ((axes.xaxis, data[x].values), (axes.yaxis, data[y].values)):
         axis.set_major_locator(FixedLocator(values if len(values) <= 8 else values[::2]))
@@ -139,7 +139,7 @@ def _map(axes: Axes, data: xr.Dataset, name: str, label: str, limits: tuple[floa
 def _lines_and_boundary(axes: Axes, data: xr.Dataset) -> None:
     """Theory as lines, the measured boundary as points with their band."""
     x, y = data.attrs["x"], data.attrs["y"]
-    for name, look in _style.LINE_LOOKS.items():
+    for name, look in style.LINE_LOOKS.items():
         condition = data[f"condition_{name}"].transpose(f"fine_{y}", f"fine_{x}")
         if condition.min() < 0 < condition.max():
             axes.contour(
@@ -156,7 +156,7 @@ def _lines_and_boundary(axes: Axes, data: xr.Dataset) -> None:
 
 def _handles(data: xr.Dataset) -> list[Line2D]:
     handles = []
-    for name, look in _style.LINE_LOOKS.items():
+    for name, look in style.LINE_LOOKS.items():
         condition = data[f"condition_{name}"]
         if condition.min() < 0 < condition.max():
             shown = {**look, "color": "0.6"} if look["color"] == "white" else look

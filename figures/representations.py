@@ -12,7 +12,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _style, _summary
+from figures import _summary
+from figures.look import style
 
 LOOKS = (
     ("#D55E00", "-", "memorizing, training"),
@@ -34,7 +35,7 @@ def draw(data: xr.Dataset) -> Figure:
     """A row of bars, then a row for each score, a column for each kind of data."""
     worlds, scores = data["world"].values, data["score"].values
     figure, grid = plt.subplots(
-        1 + len(scores), len(worlds), figsize=(_style.PAGE, 1.25 * (1 + len(scores))), squeeze=False
+        1 + len(scores), len(worlds), figsize=(style.PAGE, 1.25 * (1 + len(scores))), squeeze=False
     )
     for column, name in enumerate(worlds):
         at = data.sel(world=name)

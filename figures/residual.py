@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from figures import _style
 from figures._summary import Row, interval, number
+from figures.look import style
 
 SIGMA = r"noise std $\sigma$ (units of the data)"
 LAW: dict[str, Any] = {"color": "#D55E00", "linestyle": "-"}
@@ -24,7 +24,7 @@ POINTS: dict[str, Any] = {"fmt": "o", "color": "#0072B2", "linestyle": "", "zord
 
 def draw(data: xr.Dataset) -> Figure:
     """Three panels: the law, its end, and the gradient at the analytic weights."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(_style.PAGE, 2.9))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(style.PAGE, 2.9))
     square = {f"{axis}_square": (data.attrs["margin"] / data[axis]) ** 2 for axis in ("sigma", "fine_sigma")}
     data = data.assign(square)
     _law(left, data)
@@ -32,7 +32,7 @@ def draw(data: xr.Dataset) -> Figure:
     _gradient(right, data)
     titles = "the law", "where it breaks", "gradient at the formula (9)"
     for letter, axes, title in zip("abc", (left, middle, right), titles, strict=True):
-        _style.panel_letter(axes, letter, title)
+        style.panel_letter(axes, letter, title)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     given = data.attrs
     figure.suptitle(

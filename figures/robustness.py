@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from figures import _pictures, _style, _summary
+from figures import _summary
+from figures.look import pictures, style
 
 NAMES = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
 SHORT = {
@@ -26,15 +27,15 @@ def draw(data: xr.Dataset) -> Figure:
     """σ down, optimizers across."""
     sigmas, optimizers = data["sigma"].values, data["optimizer"].values
     figure, grid = plt.subplots(
-        len(sigmas), len(optimizers), figsize=(_style.PAGE, 0.6 + 0.85 * len(sigmas)), squeeze=False, layout="none"
+        len(sigmas), len(optimizers), figsize=(style.PAGE, 0.6 + 0.85 * len(sigmas)), squeeze=False, layout="none"
     )
     # room by hand: the text below the pictures belongs to no layout engine
     figure.subplots_adjust(left=0.1, right=0.975, top=0.8, bottom=0.08, wspace=0.06, hspace=0.55)
     for row, sigma in zip(grid, sigmas, strict=True):
         for axes, optimizer in zip(row, optimizers, strict=True):
             at = data.sel(sigma=sigma, optimizer=optimizer)
-            pictures = list(_pictures.square(at["picture"], int(data.attrs["side"])))
-            _pictures.strip(axes, pictures, places=len(pictures))
+            columns = list(pictures.square(at["picture"], int(data.attrs["side"])))
+            pictures.strip(axes, columns, places=len(columns))
             for number, line in enumerate(_lines(at)):
                 axes.annotate(
                     line, (0, 1), xytext=(0, -2 - 7 * number), textcoords="offset points", va="top", fontsize=5,

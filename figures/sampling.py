@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
 from dae_theory import memorization
-from figures import _style, _summary
+from figures import _summary
+from figures.look import style
 
 LOOKS = {
     "f_emp": ("s", "#000000", r"$f_{\rm emp}$ (3)"),
@@ -31,15 +32,15 @@ FLOOR = 1e-4  # of the logarithmic axis; a rate of 0 is drawn there
 
 def draw(data: xr.Dataset) -> Figure:
     """Rates above, what explains them below."""
-    figure, grid = plt.subplot_mosaic("aaabbb;ccddee", figsize=(_style.PAGE, 5.2), height_ratios=(1.15, 1))
+    figure, grid = plt.subplot_mosaic("aaabbb;ccddee", figsize=(style.PAGE, 5.2), height_ratios=(1.15, 1))
     few, many = data.attrs["few"], data.attrs["many"]
     _rates(grid["a"], data.sel(training="few"))
-    _style.panel_letter(grid["a"], "a", f"few: $n={few}$ samples, one a cluster")
+    style.panel_letter(grid["a"], "a", f"few: $n={few}$ samples, one a cluster")
     grid["a"].set(ylim=(0, 1.05), ylabel=r"memorized rate, $d_1/d_2<1/3$")
     _rates(grid["b"], data.sel(training="many"))
     grid["b"].set_yscale("log")
     grid["b"].set(ylim=(FLOOR / 1.6, 1.7), ylabel="memorized rate, logarithmic")
-    _style.panel_letter(grid["b"], "b", f"many: $n={many}$")
+    style.panel_letter(grid["b"], "b", f"many: $n={many}$")
     _legend(figure, grid["a"])
     _ratios(grid["c"], data)
     _lengths(grid["d"], data)
@@ -131,7 +132,7 @@ def _ratios(axes: Axes, data: xr.Dataset) -> None:
     axes.axvline(1 / 3, ymax=0.4, color="0.7", linewidth=0.8, linestyle="--")
     axes.set(xlabel=r"$u$", ylabel=r"share with $d_1/d_2<u$", ylim=(-0.02, 1.02))
     axes.legend(title=r"made by $f_{\rm gt}$", loc="upper left", alignment="left")
-    _style.panel_letter(axes, "c", f"new points, $n={data.attrs['many']}$")
+    style.panel_letter(axes, "c", f"new points, $n={data.attrs['many']}$")
 
 
 def _lengths(axes: Axes, data: xr.Dataset) -> None:
@@ -149,7 +150,7 @@ def _lengths(axes: Axes, data: xr.Dataset) -> None:
     )  # fmt: skip
     axes.set(xlabel=r"length $\langle x,x_i\rangle/\|x_i\|^2$", ylabel="density", xlim=(0, 3), ylim=(0, None))
     axes.legend(loc="upper right", bbox_to_anchor=(1.04, 0.93), handlelength=1.0)
-    _style.panel_letter(axes, "d", f"lengths, $n={data.attrs['few']}$")
+    style.panel_letter(axes, "d", f"lengths, $n={data.attrs['few']}$")
 
 
 def _participation(axes: Axes, data: xr.Dataset) -> None:
@@ -170,4 +171,4 @@ def _participation(axes: Axes, data: xr.Dataset) -> None:
     axes.set_ylim(0.7, 40)
     axes.set(xlabel=r"noise $\sigma$, chains run $\rightarrow$", ylabel=r"participation $(\Sigma h^2)^2/\Sigma h^4$")
     axes.legend(title="merged nets, quartiles", loc="upper right", ncols=2)
-    _style.panel_letter(axes, "e", rf"answering neurons, $r={int(at['rank'])}$")
+    style.panel_letter(axes, "e", rf"answering neurons, $r={int(at['rank'])}$")

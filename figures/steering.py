@@ -12,7 +12,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _style, _summary
+from figures import _summary
+from figures.look import style
 
 LOOKS = {
     "generalized, own cluster": ("^", "-.", "#009E73"),
@@ -23,12 +24,12 @@ LOOKS = {
 
 def draw(data: xr.Dataset) -> Figure:
     """Responses above, what is measured on them below."""
-    figure, grid = plt.subplot_mosaic("aaabbb;ccddee", figsize=(_style.PAGE, 4.9), height_ratios=(1.1, 1))
+    figure, grid = plt.subplot_mosaic("aaabbb;ccddee", figsize=(style.PAGE, 4.9), height_ratios=(1.1, 1))
     procedures = data["procedure"].values
     _responses(grid["a"], data.sel(procedure=procedures[-1]))
-    _style.panel_letter(grid["a"], "a", r"steered at every $\sigma$ of a sampler")
+    style.panel_letter(grid["a"], "a", r"steered at every $\sigma$ of a sampler")
     _responses(grid["b"], data.sel(procedure=procedures[-2]))
-    _style.panel_letter(grid["b"], "b", rf"steered {procedures[-2].replace(' ×', '')} times at $\sigma$ = "
+    style.panel_letter(grid["b"], "b", rf"steered {procedures[-2].replace(' ×', '')} times at $\sigma$ = "
                                         f"{data.attrs['level']:.2g}")  # fmt: skip
     _measure(grid["c"], data, data["largest_step"])
     grid["c"].set_yscale("log")
@@ -36,7 +37,7 @@ def draw(data: xr.Dataset) -> Figure:
     grid["c"].set(ylabel="largest step / path", ylim=(0.01, 0.7))
     grid["c"].set_yticks([0.01, 0.03, 0.1, 0.3], ["0.01", "0.03", "0.1", "0.3"])
     grid["c"].minorticks_off()
-    _style.panel_letter(grid["c"], "c", "largest step")
+    style.panel_letter(grid["c"], "c", "largest step")
     _measure(grid["d"], data, data["largest_step_halved"] / data["largest_step"])
     for level, word in ((2, "smooth"), (1, "a jump")):
         grid["d"].axhline(level, color="0.6", linestyle=":", linewidth=0.9)
@@ -44,10 +45,10 @@ def draw(data: xr.Dataset) -> Figure:
                            textcoords="offset points", ha="right", va="bottom" if level == 2 else "top",
                            color="0.35", fontsize="small")  # fmt: skip
     grid["d"].set(ylim=(0.85, 2.2), ylabel="largest step, doses halved / all")
-    _style.panel_letter(grid["d"], "d", "jump or steep curve?")
+    style.panel_letter(grid["d"], "d", "jump or steep curve?")
     _measure(grid["e"], data, data["monotonicity"])
     grid["e"].set(ylim=(-0.6, 1.08), ylabel="rank correlation with dose")
-    _style.panel_letter(grid["e"], "e", "monotonicity")
+    style.panel_letter(grid["e"], "e", "monotonicity")
     _legend(figure, grid["a"], data.sizes["seed"])
     return figure
 

@@ -9,8 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _style
 from figures._summary import Row, mean, number
+from figures.look import style
 
 LOOKS = {
     "trained": {"fmt": "o", "color": "#0072B2", "zorder": 3},
@@ -20,7 +20,7 @@ LOOKS = {
 
 def draw(data: xr.Dataset) -> Figure:
     """Both panels over n_k, in logarithms."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(_style.PAGE, 2.9))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(style.PAGE, 2.9))
     seeds = data.sizes["seed"]
     labels = {
         "trained": f"trained nets, mean ± SEM over {seeds}",
@@ -38,14 +38,14 @@ def draw(data: xr.Dataset) -> Figure:
         left.annotate(text, (data["size"].values[0], value), xytext=place, textcoords="offset points", fontsize="small")
     left.set(ylabel=r"test loss $E\|f(x+\sigma\epsilon)-x\|^2$", ylim=(printed / 1.6, None))
     left.legend(loc="upper right")
-    _style.panel_letter(left, "a", "test loss, exact under the mixture")
+    style.panel_letter(left, "a", "test loss, exact under the mixture")
 
     blocks = (data["blocks"] - data["population"]).mean("seed").values
     size = data["size"].values
     right.plot(size, blocks[-1] * size[-1] / size, color="black", linestyle=":", label=r"$\propto 1/n_k$")
     right.legend(loc="upper right")
     right.set(ylabel="test loss − [X4]")
-    _style.panel_letter(right, "b", "excess over [X4]")
+    style.panel_letter(right, "b", "excess over [X4]")
     for axes in (left, right):
         _count_axis(axes, size)
     figure.suptitle(

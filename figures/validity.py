@@ -18,8 +18,8 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from figures import _style
 from figures._summary import Row, number, share
+from figures.look import style
 
 SIGMA = r"noise std $\sigma$"
 SHADES = ("#00204d", "#5b5c6e", "#a39678", "#d9c45f", "#ffea46")  # a step of cividis for every verdict, worst first
@@ -34,7 +34,7 @@ FLOOR = 1e-16  # what rounding leaves of zero, on logarithmic axes
 
 def draw(data: xr.Dataset) -> Figure:
     """Four maps of the first data set and two scatter plots of all of them."""
-    figure, grid = plt.subplots(2, 3, figsize=(_style.PAGE, 4.9), width_ratios=(1, 1, 1.15))
+    figure, grid = plt.subplots(2, 3, figsize=(style.PAGE, 4.9), width_ratios=(1, 1, 1.15))
     one = data.isel(draw=0)
     _map(grid[0, 0], one, "gradient", "gradient norm", (1e-14, 1))
     _verdicts(grid[0, 1], one)
@@ -52,7 +52,7 @@ def draw(data: xr.Dataset) -> Figure:
         "block error after polishing", "asymmetry after polishing", "both against the margin",
     )  # fmt: skip
     for letter, axes, title in zip("abcdef", grid.flat, titles, strict=True):
-        _style.panel_letter(axes, letter, title)
+        style.panel_letter(axes, letter, title)
     figure.legend(handles=_handles(data), loc="outside lower center", ncols=2)
     figure.suptitle(f"{data.attrs['data']}; maps: one data set", x=0.01, ha="left", fontsize="medium")
     return figure
@@ -126,7 +126,7 @@ def _against_margin(axes: Axes, data: xr.Dataset, names: dict[str, str], label: 
 
 
 def _cells(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    return _style.edges(data["sigma"]), _style.edges(data["radius"])
+    return style.edges(data["sigma"]), style.edges(data["radius"])
 
 
 def _ticks(axes: Axes, data: xr.Dataset) -> None:

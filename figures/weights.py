@@ -13,7 +13,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _pictures, _style, _summary
+from figures import _summary
+from figures.look import pictures, style
 
 LOOKS = (("o", "#0072B2", "-"), ("s", "#D55E00", "--"), ("^", "#009E73", "-."), ("D", "#CC79A7", ":"))
 PLACES = 8
@@ -21,7 +22,7 @@ PLACES = 8
 
 def draw(data: xr.Dataset) -> Figure:
     """Pictures of a set in a column of their own; measurements below."""
-    figure = plt.figure(figsize=(_style.PAGE, 6.6))
+    figure = plt.figure(figsize=(style.PAGE, 6.6))
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.65, 1))
     top, bottom = halves
     parts = top.subfigures(1, data.sizes["set"], squeeze=False)
@@ -44,13 +45,13 @@ def _columns(part: Any, at: xr.Dataset, name: str, *, first: bool) -> None:
         live = min(int(seed["neurons"]), cell.sizes["column"])
         texts = [f"{float(c):.3f}\n{float(r):.3f}" for c, r in zip(seed["cosine"], seed["norm_ratio"], strict=True)]
         texts += [f"{float(c):.2f}\nextra" for c in cell["column_cosine"].values[few:live]]
-        learned = _pictures.square(cell["learned_picture"], int(cell["few_side"]))[:live]
-        analytic = _pictures.square(cell["analytic_picture"], int(cell["few_side"]))
-        _pictures.strip(
+        learned = pictures.square(cell["learned_picture"], int(cell["few_side"]))[:live]
+        analytic = pictures.square(cell["analytic_picture"], int(cell["few_side"]))
+        pictures.strip(
             axes[row], list(learned), places=PLACES, below=texts, label="learned" if first else "",
             below_label="cosine\nnorm" if first else "",
         )  # fmt: skip
-        _pictures.strip(axes[row + 1], list(analytic), places=PLACES, label="$r_ix_i$ (9)" if first else "")
+        pictures.strip(axes[row + 1], list(analytic), places=PLACES, label="$r_ix_i$ (9)" if first else "")
         words = "centred" if centred else "as they are"
         first_decay = cell.isel(decay=0)
         stored = first_decay["cosine"].min() >= 0.999 and abs(first_decay["norm_ratio"] - 1).max() <= 0.02
@@ -61,11 +62,11 @@ def _columns(part: Any, at: xr.Dataset, name: str, *, first: bool) -> None:
             loc="left", fontsize=7,
         )  # fmt: skip
     cell = at.sel(centred=False)
-    learned = _pictures.square(cell["many_picture"], int(cell["many_side"]))
-    analytic = _pictures.square(cell["eigen_picture"], int(cell["many_side"]))
+    learned = pictures.square(cell["many_picture"], int(cell["many_side"]))
+    analytic = pictures.square(cell["eigen_picture"], int(cell["many_side"]))
     captured = [f"{float(value):.4f}" for value in cell["captured"].isel(seed=0).values[: len(analytic)]]
-    _pictures.strip(axes[4], list(learned), places=PLACES, label="learned" if first else "")
-    _pictures.strip(
+    pictures.strip(axes[4], list(learned), places=PLACES, label="learned" if first else "")
+    pictures.strip(
         axes[5], list(analytic), places=PLACES, below=captured, label="$u_j$ (8)" if first else "",
         below_label="in span $W$" if first else "",
     )  # fmt: skip
@@ -95,7 +96,7 @@ def _match(axes: Axes, data: xr.Dataset) -> None:
         xlabel="direction error $1-\\cos(w_j, x_i)$", ylabel=r"norm error $\|w_j\|/(r_i\|x_i\|)-1$ (%)",
     )  # fmt: skip
     axes.legend(loc="lower left", fontsize="x-small", frameon=True, framealpha=1, edgecolor="none")
-    _style.panel_letter(axes, "a", "few: every matched column")
+    style.panel_letter(axes, "a", "few: every matched column")
 
 
 def _angles(axes: Axes, data: xr.Dataset) -> None:
@@ -117,7 +118,7 @@ def _angles(axes: Axes, data: xr.Dataset) -> None:
         xlabel="rank among the angles", ylabel=r"principal angle $\theta_j$ (degrees)", ylim=(None, 300),
     )  # fmt: skip
     axes.legend(loc="upper left", fontsize="x-small")
-    _style.panel_letter(axes, "b", r"many: $W$ against the block solution")
+    style.panel_letter(axes, "b", r"many: $W$ against the block solution")
 
 
 def _gains(axes: Axes, data: xr.Dataset) -> None:
@@ -137,7 +138,7 @@ def _gains(axes: Axes, data: xr.Dataset) -> None:
         xlabel=r"predicted gain $(\Lambda_j-n\lambda)/(\Lambda_j+n\sigma^2)$", ylabel=r"learned $\sigma_j(W)^2$",
     )  # fmt: skip
     axes.legend(loc="upper left", fontsize="x-small")
-    _style.panel_letter(axes, "c", "many: gains of the directions")
+    style.panel_letter(axes, "c", "many: gains of the directions")
 
 
 def summary(data: xr.Dataset) -> list[_summary.Row]:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from figures import _style
 from figures._summary import Row, mean, number, share
+from figures.look import style
 
 LOOKS = (("o", "-", "#0072B2"), ("s", "--", "#D55E00"), ("^", "-.", "#000000"))
 THEORY = {"color": "0.35", "linewidth": 1.0}
@@ -20,7 +20,7 @@ THEORY = {"color": "0.35", "linewidth": 1.0}
 
 def draw(data: xr.Dataset) -> Figure:
     """Exact growth and thresholds above, trained nets below."""
-    figure, grid = plt.subplots(2, 2, figsize=(_style.PAGE, 5.2))
+    figure, grid = plt.subplots(2, 2, figsize=(style.PAGE, 5.2))
     _growth(grid[0, 0], data)
     _thresholds(grid[0, 1], data)
     _sizes(grid[1, 0], data)
@@ -72,7 +72,7 @@ def _growth(axes: Axes, data: xr.Dataset) -> None:
     axes.set_ylim(bottom, None)
     axes.set(xlabel=r"weight decay $\lambda/\sigma^2$", ylabel=r"growth $(\langle g(u),v\rangle-\lambda)/\sigma^2$")
     axes.legend(title="points exact risk, lines theory", alignment="left")
-    _style.panel_letter(axes, "a", "growth of a neuron orthogonal to the sample")
+    style.panel_letter(axes, "a", "growth of a neuron orthogonal to the sample")
 
 
 def _thresholds(axes: Axes, data: xr.Dataset) -> None:
@@ -93,7 +93,7 @@ def _thresholds(axes: Axes, data: xr.Dataset) -> None:
     axes.minorticks_off()
     axes.set(xlabel=r"sample norm over noise $R/\sigma$", ylabel=r"threshold $\lambda/\lambda^*$")
     axes.legend()
-    _style.panel_letter(axes, "b", r"where growth changes sign (grey: $\pm$1 %)")
+    style.panel_letter(axes, "b", r"where growth changes sign (grey: $\pm$1 %)")
 
 
 def _sizes(axes: Axes, data: xr.Dataset) -> None:
@@ -117,7 +117,7 @@ def _sizes(axes: Axes, data: xr.Dataset) -> None:
             xycoords="axes fraction", ha="right", va="center", fontsize="small", color="0.35",
         )  # fmt: skip
     width = 1 + data.attrs["extra"]
-    _style.panel_letter(axes, "c", rf"nets, $p={width}$, $n=1$, $R/\sigma={data.attrs['net_ratio']:g}$")
+    style.panel_letter(axes, "c", rf"nets, $p={width}$, $n=1$, $R/\sigma={data.attrs['net_ratio']:g}$")
 
 
 def _shares(axes: Axes, data: xr.Dataset) -> None:
@@ -131,7 +131,7 @@ def _shares(axes: Axes, data: xr.Dataset) -> None:
     _mark(axes, data, label=r"theory: $\lambda^*$")
     axes.set(xlabel=r"weight decay $\lambda/\lambda^*$", ylabel="share of nets", ylim=(-0.05, 1.05))
     axes.legend(loc="center right")
-    _style.panel_letter(axes, "d", "nets whose extra columns grew")
+    style.panel_letter(axes, "d", "nets whose extra columns grew")
 
 
 def _mark(axes: Axes, data: xr.Dataset, label: str | None = None) -> None:

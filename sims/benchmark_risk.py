@@ -25,7 +25,7 @@ from jax.scipy.stats import norm
 from dae_theory import risk
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
-from sims._launch import table
+from sims.launch.terminal import table
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import tyro
 from dae_theory import ensemble
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
-from sims._launch import table
+from sims.launch.terminal import table
 
 
 @dataclass(frozen=True)

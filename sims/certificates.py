@@ -19,7 +19,8 @@ from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.symmetry import match, merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--widths must be distinct positive numbers; got {config.widths}")
     if not 2 <= config.samples <= config.dimension + 1:
         raise ValueError(f"--samples must be from 2 to dimension + 1 = {config.dimension + 1}; got {config.samples}")
-    _limits.at_least(config, steps=1, draws=1, starts=1)
-    _limits.above_zero(config, "radius", "noise_std", "tolerance", "weight_decay", "learning_rate")
+    limits.at_least(config, steps=1, draws=1, starts=1)
+    limits.above_zero(config, "radius", "noise_std", "tolerance", "weight_decay", "learning_rate")
     most = certify.LARGEST // (2 * config.dimension)
     if max(config.widths) > most:
         raise ValueError(f"--widths must be at most {most}, for Hessians that fit in memory; got {max(config.widths)}")
@@ -76,7 +77,7 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Train, polish and certify every net, and the minimizer next to (9) beside them."""
     grid = Grid(p=sorted(config.widths), seed=range(config.seeds))
     x = data.simplex_means(
@@ -176,7 +177,7 @@ def report(data: xr.Dataset) -> str:
             f" gradient {data.attrs['stored_gradient']:.0e}, growth {data.attrs['stored_growth']:.6f}:"
             f" {words[int(data.attrs['stored_code'])]}",
             "",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             "",
             f"share of every verdict, {data['code'].size} nets:",
             *shares,
@@ -197,5 +198,8 @@ def _of(happened: xr.DataArray, among: xr.DataArray) -> str:
     return f"{int((happened & among).sum())} of {int(among.sum())}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("certificates", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

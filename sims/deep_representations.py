@@ -16,9 +16,10 @@ from jaxtyping import Array
 
 from dae_theory import detection, representation, sampling
 from dae_theory.randomness import derive
-from sims import _launch, _limits
-from sims._image_nets import ImageSet, deep_net, image_set
-from sims._memorizers import Case, reproduced
+from sims import launch
+from sims.launch import limits
+from sims.measures.cases import Case, reproduced
+from sims.nets.images import ImageSet, deep_net, image_set
 from sims.score_model import POOLINGS, RESERVED, digest
 
 
@@ -76,10 +77,10 @@ BARS = 64
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run, and fill in the digest of a file."""
-    _limits.at_least(config, few=2, many=2, fresh=2, seeds=1, steps=1, chains=1)
+    limits.at_least(config, few=2, many=2, fresh=2, seeds=1, steps=1, chains=1)
     if config.size % config.patch:
         raise ValueError(f"--patch must divide --size = {config.size}; got {config.patch}")
-    _limits.above_zero(config, "noise_std", "start")
+    limits.above_zero(config, "noise_std", "start")
     if not config.activations:
         return config
     path = Path(config.activations)
@@ -88,7 +89,7 @@ def resolve(config: Config) -> Config:
     return replace(config, digest=digest([path]))
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Scores of every layer in every group of samples."""
     return _from_file(config) if config.activations else _from_nets(config, run)
 
@@ -107,7 +108,7 @@ def _from_file(config: Config) -> xr.Dataset:
     return _described(groups, config, config.layer or layers[-1])
 
 
-def _from_nets(config: Config, run: _launch.Run) -> xr.Dataset:
+def _from_nets(config: Config, run: launch.Run) -> xr.Dataset:
     run.expect(2 * config.seeds, 2 * config.seeds * config.steps)
     root = jax.random.key(config.seed)
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -214,7 +215,7 @@ def report(data: xr.Dataset) -> str:
                 f"{data.attrs['shown']}, {score}: {spiky} above {balanced} with AUROC "
                 f"{area.estimate:.3f} [{area.low:.3f}, {area.high:.3f}]"
             )
-    return "\n".join([*lines, _launch.table(rows, header)])
+    return "\n".join([*lines, launch.table(rows, header)])
 
 
 def _with_sem(members: np.ndarray) -> str:
@@ -222,5 +223,8 @@ def _with_sem(members: np.ndarray) -> str:
     return f"{members.mean():.3g}{error}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("deep_representations", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

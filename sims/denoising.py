@@ -16,30 +16,31 @@ from jaxtyping import Array
 from dae_theory import noise, theory
 from dae_theory.model import Weights, denoise
 from dae_theory.randomness import derive
-from sims import _launch, _pair
-from sims._training import one
+from sims import launch
+from sims.nets import few_and_many
+from sims.nets.side_by_side import one
 
 
 @dataclass(frozen=True)
-class Config(_pair.PairConfig):
+class Config(few_and_many.PairConfig):
     """Train nets on few and on many images and measure how well they denoise images seen and not seen."""
 
     points: int = 200
     """Noisy images behind every mean."""
 
 
-SMOKE = _pair.SMOKE | {"points": 20}
-resolve = _pair.resolve
+SMOKE = few_and_many.SMOKE | {"points": 20}
+resolve = few_and_many.resolve
 PEAK = 2.0
 DENOISERS = ("net, few", "net, many", "f_emp, few", "f_emp, many", "f_gt", "noisy")
 IMAGES = ("the few", "the many", "held out")
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """PSNR of every denoiser on every kind of image, and one example of each."""
     run.expect(2 * config.seeds, 2 * config.seeds * config.steps)
-    (world,) = _pair.image_worlds(config, config.points, (False,))
-    (nets,) = _pair.train_pair(config, run, [world])
+    (world,) = few_and_many.image_worlds(config, config.points, (False,))
+    (nets,) = few_and_many.train_pair(config, run, [world])
     shape = (len(IMAGES), len(DENOISERS), config.seeds)
     ratio, spread = np.zeros(shape), np.zeros(shape)
     pictures = []
@@ -70,7 +71,7 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
     )  # fmt: skip
 
 
-def _denoised(world: _pair.World, nets: dict[str, Weights], y: Array, noise_std: float) -> list[Array]:
+def _denoised(world: few_and_many.World, nets: dict[str, Weights], y: Array, noise_std: float) -> list[Array]:
     """Outputs in the order of DENOISERS."""
     return [
         denoise(nets["few"], y),
@@ -102,10 +103,13 @@ def report(data: xr.Dataset) -> str:
             f"PSNR in dB at σ = {given['noise_std']:g}, peak {given['peak']:g}, {given['name']} {given['side']}×"
             f"{given['side']}, p = {given['width']}, n = {given['few']} and {given['many']}, {given['held_out']} held"
             f" out, mean ± SEM over {data.sizes['seed']} seeds",
-            _launch.table(rows, ["denoiser", *data["images"].values]),
+            launch.table(rows, ["denoiser", *data["images"].values]),
         ]
     )
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("denoising", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

@@ -22,10 +22,11 @@ from jaxtyping import Array
 from dae_theory import data, model, sampling, symmetry, training
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
-from sims import _launch, _limits
-from sims._detection import detect
-from sims._image_nets import ImageSet, deep_net, image_set, relu_net
-from sims._memorizers import Case, reproduced
+from sims import launch
+from sims.launch import limits
+from sims.measures.cases import Case, reproduced
+from sims.measures.detection import detect
+from sims.nets.images import ImageSet, deep_net, image_set, relu_net
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,10 @@ CASES = ("relu", "conditional", "deep")
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    _limits.at_least(config, seeds=2, duplicates=2, copies=2, image_duplicates=4, others=4)
-    _limits.at_least(config, per_cluster=1, width=1, steps=1, image_copies=1, batch_size=1, conditional_width=1)
-    _limits.at_least(config, conditional_steps=1, deep_steps=1, deep_width=1, depth=1, draws=1, chains=1, resamples=2)
-    _limits.above_zero(config, "radius", "spread", "noise_std", "conditional_start", "deep_start")
+    limits.at_least(config, seeds=2, duplicates=2, copies=2, image_duplicates=4, others=4)
+    limits.at_least(config, per_cluster=1, width=1, steps=1, image_copies=1, batch_size=1, conditional_width=1)
+    limits.at_least(config, conditional_steps=1, deep_steps=1, deep_width=1, depth=1, draws=1, chains=1, resamples=2)
+    limits.above_zero(config, "radius", "spread", "noise_std", "conditional_start", "deep_start")
     if not 0 < config.fpr < 1:
         raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
     if config.clusters + config.duplicates > config.dimension + 1:
@@ -151,7 +152,7 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Train the nets of the three cases, confirm what they reproduce, score, choose, report."""
     run.expect(config.seeds + 2, config.seeds * config.steps + config.conditional_steps + config.deep_steps)
     root = jax.random.key(config.seed)
@@ -173,7 +174,7 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
     return xr.merge(tables, combine_attrs="no_conflicts")
 
 
-def _relu(root: Array, config: Config, run: _launch.Run) -> tuple[Case, np.ndarray, np.ndarray]:
+def _relu(root: Array, config: Config, run: launch.Run) -> tuple[Case, np.ndarray, np.ndarray]:
     """Two-layer nets on the hybrid mixture; half of them are the fitting split."""
     worlds = [_world(derive(root, "world", seed), config) for seed in range(config.seeds)]
     settings = training.Settings(
@@ -229,7 +230,7 @@ def _world(key: Array, config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _on_images(
-    root: Array, config: Config, run: _launch.Run, name: str, images: ImageSet
+    root: Array, config: Config, run: launch.Run, name: str, images: ImageSet
 ) -> tuple[Case, np.ndarray, np.ndarray | None]:
     """A noise-conditional net on images."""
     key = derive(root, name)
@@ -285,5 +286,8 @@ def _report_case(result: xr.Dataset, name: str) -> str:
     return "\n".join(lines)
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("detection", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

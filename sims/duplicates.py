@@ -20,7 +20,8 @@ from dae_theory import compare, data, theory
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--copies must be distinct and ≥ 1; got {list(config.copies)}")
     if not 0 < config.radii[0] <= config.radii[1]:
         raise ValueError(f"--radii must be positive and in order; got {list(config.radii)}")
-    _limits.at_least(config, seeds=2, steps=2, width=1, dimension=TWICE * len(config.copies))
-    _limits.above_zero(config, "threshold", "rate", "noise_std")
+    limits.at_least(config, seeds=2, steps=2, width=1, dimension=TWICE * len(config.copies))
+    limits.above_zero(config, "threshold", "rate", "noise_std")
     return config
 
 
@@ -73,7 +74,7 @@ def hold_then_decay(steps: int) -> optax.Schedule:
     return optax.join_schedules([optax.constant_schedule(1.0), optax.cosine_decay_schedule(1.0, steps - hold)], [hold])
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Every net's samples with their copies, norms, stored norms and times."""
     run.expect(config.seeds, config.seeds * config.steps)
     problems = [_problem(config, seed) for seed in range(config.seeds)]
@@ -176,7 +177,7 @@ def report(data: xr.Dataset) -> str:
         [
             f"{data.sizes['sample']} samples in {data.attrs['samples']} copies, p = {data.attrs['width']}, λ = "
             f"{data.attrs['weight_decay']:.3g}, {data.sizes['seed']} nets",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             f"{float(right):.1%} of all samples are stored or not as [X3] says (norm² above {SURVIVES:g})",
             f"order: rank correlation of growth rate and time to half the final norm² {order:+.3f}",
         ]
@@ -190,5 +191,8 @@ def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(np.argsort(np.argsort(first)), np.argsort(np.argsort(second)))[0, 1])
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("duplicates", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

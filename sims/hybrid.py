@@ -20,7 +20,8 @@ from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.symmetry import activation_energy, merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,16 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     if len(set(config.copies)) != len(config.copies) or min(config.copies) < 1:
         raise ValueError(f"--copies must be distinct and ≥ 1; got {list(config.copies)}")
-    _limits.at_least(config, seeds=2, clusters=1, steps=1, cluster_size=DIRECTIONS + 1)
-    _limits.at_least(config, width=1)
-    _limits.above_zero(config, "threshold", "radius", "spread", "noise_std", "learning_rate")
+    limits.at_least(config, seeds=2, clusters=1, steps=1, cluster_size=DIRECTIONS + 1)
+    limits.at_least(config, width=1)
+    limits.above_zero(config, "threshold", "radius", "spread", "noise_std", "learning_rate")
     least = config.clusters + DIRECTIONS * (config.clusters + 1)
     if config.dimension < least:
         raise ValueError(f"--dimension must be at least {least}; got {config.dimension}")
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Measured and predicted squared norms of every block."""
     copies, others = np.asarray(sorted(config.copies)), config.clusters * config.cluster_size
     pool, labels, decay = _problem(config)
@@ -195,7 +196,7 @@ def report(data: xr.Dataset) -> str:
         [
             f"{data.attrs['others']} samples in {data.sizes['cluster']} clusters and m copies of x, p = "
             f"{data.attrs['width']}, λ = {data.attrs['weight_decay']:.3g}, {data.sizes['seed']} seeds",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             f"m* = n₀λ/(‖x‖² − λ) = {data.attrs['star']:.3f}, {inside} the band ({low:g}, {high:g}) between never and"
             f" always stored; from the slope of the norms {float(found.mean):.3f} ± {float(found.sem):.3f}"
             f" ({float(found.deviation):+.2%}, {found.verdict})",
@@ -203,5 +204,8 @@ def report(data: xr.Dataset) -> str:
     )
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("hybrid", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

@@ -12,39 +12,40 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import compare, theory
-from sims import _launch, _pair
+from sims import launch
+from sims.nets import few_and_many
 
 
 @dataclass(frozen=True)
-class Config(_pair.PairConfig):
+class Config(few_and_many.PairConfig):
     """Train nets on few and on many samples and compare the singular values of their Jacobians with theory's."""
 
     points: int = 100
     """Samples at which the Jacobian of the generalizing nets is taken; the memorizing ones: all of theirs."""
 
 
-SMOKE = _pair.SMOKE | {"points": 10}
-resolve = _pair.resolve
+SMOKE = few_and_many.SMOKE | {"points": 10}
+resolve = few_and_many.resolve
 KEPT = 40  # singular values
 RESOLVED = 0.05  # predicted values that are compared
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Mixture, images as they are, images centred."""
     run.expect(6 * config.seeds, 6 * config.seeds * config.steps)
-    groups = [[_pair.mixture_world(config, 2)], _pair.image_worlds(config, 2, (False, True))]
+    groups = [[few_and_many.mixture_world(config, 2)], few_and_many.image_worlds(config, 2, (False, True))]
     results, names = [], []
     for worlds in groups:
-        for world, nets in zip(worlds, _pair.train_pair(config, run, worlds), strict=True):
+        for world, nets in zip(worlds, few_and_many.train_pair(config, run, worlds), strict=True):
             names.append(world.name)
-            results.append([_spectra(config, world, regime, nets[regime]) for regime in _pair.REGIMES])
+            results.append([_spectra(config, world, regime, nets[regime]) for regime in few_and_many.REGIMES])
     fields = {
         name: (("world", "regime", *axes), np.stack([np.stack([one[name] for one in row]) for row in results]))
         for name, axes in DIMS.items()
     }
     coords = {
         "world": names,
-        "regime": list(_pair.REGIMES),
+        "regime": list(few_and_many.REGIMES),
         "seed": np.arange(config.seeds),
         "index": 1 + np.arange(KEPT),
     }
@@ -54,7 +55,7 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
 DIMS = {"measured": ("seed", "index"), "spread": ("index",), "predicted": ("index",), "samples": (), "weight_decay": ()}
 
 
-def _spectra(config: Config, world: _pair.World, regime: str, nets: Any) -> dict[str, Any]:
+def _spectra(config: Config, world: few_and_many.World, regime: str, nets: Any) -> dict[str, Any]:
     """Mean singular values over samples, for every seed, their spread over samples, and the predicted ones."""
     x, decay = np.asarray(world.training(regime)), world.weight_decays[regime]
     levels = {"noise_std": config.noise_std, "weight_decay": decay}
@@ -119,10 +120,13 @@ def report(data: xr.Dataset) -> str:
         [
             f"singular values of J at training samples, p = {data.attrs['width']}, {data.sizes['seed']} seeds;"
             f" rank: predicted values above {RESOLVED:g}; gaps absolute, the largest over all {data.sizes['index']}",
-            _launch.table(rows, header),
+            launch.table(rows, header),
         ]
     )
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("jacobian", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

@@ -20,7 +20,7 @@ from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import block_error, match, merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import launch
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Train the four ensembles and compare each member with the analytic weights of its own data."""
     members = np.arange(config.seeds)
     rank = DIRECTIONS + 1
@@ -189,7 +189,7 @@ def report(data: xr.Dataset) -> str:
     starved = (data["clusters_narrow_neurons"] < rank).any("cluster").values
     return "\n".join(
         [
-            _launch.table(rows, ["quantity", "theory", "mean ± SEM", "deviation", "tolerance", "verdict"]),
+            launch.table(rows, ["quantity", "theory", "mean ± SEM", "deviation", "tolerance", "verdict"]),
             "",
             f"samples, narrow (p = n): {_share(missed)} of runs leave some sample without a neuron",
             f"clusters, narrow (p = Σ p_k): {_share(starved)} of runs give some cluster fewer than {rank} neurons",
@@ -217,5 +217,8 @@ def _share(happened: np.ndarray) -> str:
     return f"{share:.0%} ± {np.sqrt(share * (1 - share) / len(happened)):.0%}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("minimizers", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

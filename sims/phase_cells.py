@@ -21,9 +21,11 @@ from dae_theory.model import represent
 from dae_theory.randomness import derive
 from dae_theory.symmetry import merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch, _limits, _sources, phase_diagram
-from sims._axes import AXES, coordinates
-from sims._cell import NEGLIGIBLE
+from sims import launch, phase_diagram
+from sims.launch import limits
+from sims.nets.cell import NEGLIGIBLE
+from sims.worlds import sources
+from sims.worlds.axes import AXES, coordinates
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,16 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--z must be left out: cells of two axes are opened; got {config.z}")
     if set(resolved.axes) & {"d", "K"}:
         raise ValueError("--x and --y must keep d and K: columns of different lengths are not comparable")
-    _limits.at_least(config, member=0, points=1, directions=1)
+    limits.at_least(config, member=0, points=1, directions=1)
     return replace(config, **{f"{letter}_values": getattr(resolved, f"{letter}_values") for letter in "xy"})
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Every cell's net of one seed."""
     grid = Grid(**config.axes)
     points = grid.points()
     seeds = np.full(grid.size, config.member)
-    source = _sources.source(config)
+    source = sources.source(config)
     at = coordinates(config, points, source.dimension)
     (dimension,) = np.unique(at["d"])
     worlds, world = phase_diagram._draw_worlds(config, source, at, seeds, dimension)
@@ -102,7 +104,7 @@ DIMS = {
 
 def _inside(
     point: dict[str, Any],
-    drawn: tuple[_sources.World, Array],
+    drawn: tuple[sources.World, Array],
     *,
     config: Config,
     settings: Settings,
@@ -174,10 +176,13 @@ def report(data: xr.Dataset) -> str:
     return "\n".join(
         [
             f"nets of seed {data.attrs['member']}: columns within cosine 0.95 of a training sample / distinct columns",
-            _launch.table(rows, header),
+            launch.table(rows, header),
         ]
     )
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("phase_cells", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

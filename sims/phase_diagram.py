@@ -20,9 +20,11 @@ from dae_theory import boundary, ensemble, theory
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
-from sims import _launch, _limits, _sources
-from sims._axes import AXES, axis_values, coordinates, fine_values
-from sims._cell import POLISHED, member
+from sims import launch
+from sims.launch import limits
+from sims.nets.cell import POLISHED, member
+from sims.worlds import sources
+from sims.worlds.axes import AXES, axis_values, coordinates, fine_values
 
 AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation"]
 INDEX = "train_index"  # D_gt/(D_gt + D_emp) at noisy training points: 1 = memorizing
@@ -132,18 +134,18 @@ def resolve(config: Config) -> Config:
     names = [name for name in (config.x, config.y, config.z) if name]
     if len(set(names)) != len(names):
         raise ValueError(f"--x, --y and --z must be different axes; got {', '.join(names)}")
-    _limits.at_least(config, seeds=2, steps=1, batch_size=1, evaluation=2, n=2, p=1, rank=1, image_rank=1, polish=0)
-    _limits.at_least(config, copies=1, weight_decay=0, dimension=1, components=1)
-    _limits.above_zero(config, "noise_std", "separation", "spread", "learning_rate", "init_scale")
+    limits.at_least(config, seeds=2, steps=1, batch_size=1, evaluation=2, n=2, p=1, rank=1, image_rank=1, polish=0)
+    limits.at_least(config, copies=1, weight_decay=0, dimension=1, components=1)
+    limits.above_zero(config, "noise_std", "separation", "spread", "learning_rate", "init_scale")
     if config.z_values and not config.z:
         raise ValueError(f"--z-values needs --z, the axis whose values they are; got {list(config.z_values)}")
     if config.data != "simplex" and (swept := [name for name in names if AXES[name].of_mixture]):
         raise ValueError(f"axis {swept[0]} changes the mixture, so it needs --data simplex; got --data {config.data}")
-    most = _sources.source(config).most_samples
-    limits = {"n": most}
+    most = sources.source(config).most_samples
+    largest = {"n": most}
     filled = {
         f"{letter}_values": tuple(
-            axis_values(name, getattr(config, f"{letter}_values"), option=f"--{letter}-values", most=limits.get(name))
+            axis_values(name, getattr(config, f"{letter}_values"), option=f"--{letter}-values", most=largest.get(name))
             .astype(float)
             .tolist()
         )
@@ -158,11 +160,11 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """All cells and seeds, one compiled program for every dimension and bucket of widths."""
     grid = Grid(**config.axes, seed=range(config.seeds))
     points = grid.points()
-    source = _sources.source(config)
+    source = sources.source(config)
     at = coordinates(config, points, source.dimension)
     width = ensemble.buckets(at["p"], ratio=3.0)
     samples = at["n"] + at["copies"] - 1
@@ -213,8 +215,8 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
 
 
 def _draw_worlds(
-    config: Config, source: _sources.Source, at: dict[str, np.ndarray], seeds: np.ndarray, dimension: int
-) -> tuple[_sources.World, np.ndarray]:
+    config: Config, source: sources.Source, at: dict[str, np.ndarray], seeds: np.ndarray, dimension: int
+) -> tuple[sources.World, np.ndarray]:
     """The distinct worlds of one dimension, stacked, and for every point which of them is its own (−1: none)."""
     place = np.stack([seeds, at["K"], at["separation"]], axis=1)
     here = at["d"] == dimension
@@ -239,7 +241,7 @@ def _identity(at: dict[str, np.ndarray], seeds: np.ndarray, i: int) -> int:
     return zlib.crc32(text.encode())
 
 
-def theory_lines(config: Config, source: _sources.Source) -> xr.Dataset:
+def theory_lines(config: Config, source: sources.Source) -> xr.Dataset:
     """Theory's conditions over a fine mesh of the axes: positive where memorizing is allowed, zero on the line."""
     fine = {f"fine_{name}": fine_values(name, values) for name, values in config.axes.items()}
     grid = Grid(**fine)
@@ -297,7 +299,7 @@ def report(data: xr.Dataset) -> str:
             f"boundary in {x}: where D_gt/(D_gt + D_emp) falls below {LEVEL}, on its way to {LOW} or less (mean over"
             f" {data.sizes['seed']} seeds, 95 % bootstrap band); beside it theory's conditions",
             "",
-            _launch.table(rows, [*others, f"boundary in {x}", *(label for label, _ in LINES.values())]),
+            launch.table(rows, [*others, f"boundary in {x}", *(label for label, _ in LINES.values())]),
             "",
             *(f"  {label:<{max(len(a) for a, _ in LINES.values())}}  {meaning}" for label, meaning in LINES.values()),
             "",
@@ -330,5 +332,8 @@ def _line_crossing(data: xr.Dataset, name: str, at: dict[str, float]) -> float:
     return boundary.crossing(curve[f"fine_{data.attrs['x']}"].values, curve.values, 0.0)
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("phase_diagram", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

@@ -16,35 +16,36 @@ from dae_theory import detection, noise, theory
 from dae_theory.model import Weights, denoise, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import Spikiness, spikiness
-from sims import _launch, _pair
-from sims._training import one
+from sims import launch
+from sims.nets import few_and_many
+from sims.nets.side_by_side import one
 
 
 @dataclass(frozen=True)
-class Config(_pair.PairConfig):
+class Config(few_and_many.PairConfig):
     """Train nets on few and on many samples and score how spiky their representations are."""
 
     points: int = 100
     """Noisy samples a net: the few are drawn again until there are so many."""
 
 
-SMOKE = _pair.SMOKE | {"points": 12}
-resolve = _pair.resolve
+SMOKE = few_and_many.SMOKE | {"points": 12}
+resolve = few_and_many.resolve
 GROUPS = ("few, training", "many, training", "many, held out")
 SCORES = tuple(field.name for field in fields(Spikiness))
 SIGN = {"participation_ratio": -1}  # of a score in which memorized is large
 COLUMNS = 6
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Mixture, images as they are, images centred."""
     run.expect(6 * config.seeds, 6 * config.seeds * config.steps)
     names, results = [], []
     for worlds in (
-        [_pair.mixture_world(config, config.points)],
-        _pair.image_worlds(config, config.points, (False, True)),
+        [few_and_many.mixture_world(config, config.points)],
+        few_and_many.image_worlds(config, config.points, (False, True)),
     ):
-        for world, nets in zip(worlds, _pair.train_pair(config, run, worlds), strict=True):
+        for world, nets in zip(worlds, few_and_many.train_pair(config, run, worlds), strict=True):
             names.append(world.name)
             results.append(_scores(config, world, nets) | _example(config, world, nets))
     pixels = config.size**2
@@ -53,7 +54,7 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
         for name, axes in DIMS.items()
     }
     coords = {
-        "world": names, "group": list(GROUPS), "score": list(SCORES), "regime": list(_pair.REGIMES),
+        "world": names, "group": list(GROUPS), "score": list(SCORES), "regime": list(few_and_many.REGIMES),
         "seed": np.arange(config.seeds),
     }  # fmt: skip
     return xr.Dataset(stacked, coords=coords).assign_attrs(
@@ -82,7 +83,7 @@ def _padded(values: Any, pixels: int, axes: tuple[str, ...]) -> np.ndarray:
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, pixels - values.shape[-1])]).astype(np.float32)
 
 
-def _noisy(config: Config, world: _pair.World, group: int, seed: int) -> jax.Array:
+def _noisy(config: Config, world: few_and_many.World, group: int, seed: int) -> jax.Array:
     """Noisy samples of a group, the few again and again."""
     clean = (world.few, world.many, world.fresh)[group]
     rows = jnp.arange(config.points) % len(clean)
@@ -90,7 +91,7 @@ def _noisy(config: Config, world: _pair.World, group: int, seed: int) -> jax.Arr
     return noise.corrupt(key, clean[rows], config.noise_std)
 
 
-def _scores(config: Config, world: _pair.World, nets: dict[str, Weights]) -> dict[str, Any]:
+def _scores(config: Config, world: few_and_many.World, nets: dict[str, Weights]) -> dict[str, Any]:
     values = np.zeros((len(GROUPS), len(SCORES), config.seeds, config.points))
     for group in range(len(GROUPS)):
         for seed in range(config.seeds):
@@ -118,10 +119,10 @@ def _scores(config: Config, world: _pair.World, nets: dict[str, Weights]) -> dic
     }
 
 
-def _example(config: Config, world: _pair.World, nets: dict[str, Weights]) -> dict[str, Any]:
+def _example(config: Config, world: few_and_many.World, nets: dict[str, Weights]) -> dict[str, Any]:
     """One noisy sample of each regime: its representation, the columns that answer most, and what comes out."""
     result: dict[str, list[Any]] = {name: [] for name in ("bars", "column", "noisy", "denoised")}
-    for group, regime in enumerate(_pair.REGIMES):
+    for group, regime in enumerate(few_and_many.REGIMES):
         net, y = one(nets[regime], 0), _noisy(config, world, group, 0)[0]
         h = represent(net, y)
         result["bars"].append(h)
@@ -152,7 +153,7 @@ def report(data: xr.Dataset) -> str:
         [
             f"representations of p = {data.attrs['width']} neurons, σ = {data.attrs['noise_std']:g}, mean ± SEM over"
             f" {data.sizes['seed']} seeds; AUROC: large score (small participation) means memorized, never flipped",
-            _launch.table(rows, header),
+            launch.table(rows, header),
         ]
     )
 
@@ -162,5 +163,8 @@ def _mean(values: xr.DataArray) -> str:
     return f"{float(per_seed.mean()):.3f} ± {float(per_seed.std(ddof=1) / np.sqrt(per_seed.size)):.3f}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("representations", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

@@ -18,7 +18,8 @@ import xarray as xr
 from dae_theory import certify, data, risk, theory
 from dae_theory.randomness import derive
 from dae_theory.symmetry import asymmetry
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--noise-stds must be at least four distinct positive values; got {values.tolist()}")
     if not 3 <= config.samples <= config.dimension + 1:
         raise ValueError(f"--samples must be from 3 to dimension + 1 = {config.dimension + 1}; got {config.samples}")
-    _limits.above_zero(config, "radius", "fit_margin", "tolerance", "weight_decay")
+    limits.above_zero(config, "radius", "fit_margin", "tolerance", "weight_decay")
     if config.samples * config.weight_decay >= config.radius**2:
         raise ValueError(f"--weight-decay must be below radius²/samples; got {config.weight_decay}")
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Polish and certify at every σ, then fit the law."""
     sigma = np.sort(np.asarray(config.noise_stds, float))
     x = data.simplex_means(
@@ -229,7 +230,7 @@ def report(data: xr.Dataset) -> str:
             f"simplex of n = p = {n} samples of norm {data.attrs['radius']:g} in {data.attrs['dimension']} dimensions,"
             f" λ = {data.attrs['weight_decay']:g}; γ = R/(n − 1) = {margin:g}; ‖R‖² is that of one matrix",
             "",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             "",
             f"‖R‖² = C e^(−cγ²/σ²):            c = {_interval(data['law'].sel(coefficient='c'))}, over {over}",
             f"‖R‖² = C (σ/γ)^m e^(−cγ²/σ²):    c = {_interval(data['power_law'].sel(power_coefficient='c'))},"
@@ -252,5 +253,8 @@ def _interval(bounds: xr.DataArray) -> str:
     return f"{estimate:.3f} [{low:.3f}, {high:.3f}]"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("residual", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

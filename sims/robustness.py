@@ -23,8 +23,9 @@ from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import match, merge_parallel
 from dae_theory.training import Settings, train
-from sims import _launch, _limits
-from sims._training import OPTIMIZERS, one
+from sims import launch
+from sims.launch import limits
+from sims.nets.side_by_side import OPTIMIZERS, one
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     if not config.sigmas or min(config.sigmas) <= 0 or len(set(config.sigmas)) != len(config.sigmas):
         raise ValueError(f"--sigmas must be distinct values > 0; got {list(config.sigmas)}")
-    _limits.at_least(config, seeds=1, few=2, steps=1, width=config.few)
+    limits.at_least(config, seeds=1, few=2, steps=1, width=config.few)
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Every cell's match, certificate and columns."""
     images = data.load_images(config.images, size=config.size)
     x = images.x - jnp.mean(images.x, axis=0)[None, :]
@@ -191,7 +192,7 @@ def report(data: xr.Dataset) -> str:
         [
             f"{data.attrs['few']} {data.attrs['name']}, centred, largest cosine {data.attrs['largest_cosine']:+.3f},"
             f" λ = {data.attrs['weight_decay']:.3g}, p = {data.attrs['width']}; λ of norms: what (9) would need",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             "moved: relative distance to the stationary point of the exact objective that polishing leads to",
         ]
     )
@@ -202,5 +203,8 @@ def _verdict(at: xr.Dataset) -> str:
     return "" if np.isnan(code) else at.attrs["verdicts"][int(code)]
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("robustness", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

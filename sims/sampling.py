@@ -24,8 +24,11 @@ from dae_theory import data, diffusion, memorization, sampling, theory
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
-from sims import _chains, _launch, _limits, _sets
-from sims._chains import unit
+from sims import launch
+from sims.launch import limits
+from sims.measures import chains
+from sims.measures.chains import unit
+from sims.nets import noise_levels
 
 TRAININGS = ("few", "many")
 SOURCES = ("f_emp", "nets", "conditional", "analytic", "f_gt")
@@ -105,7 +108,7 @@ def resolve(config: Config) -> Config:
     room = config.dimension - max(config.components - 1, 1)
     if max(config.ranks) > room:
         raise ValueError(f"--ranks must be at most d − K + 1 = {room}; got {max(config.ranks)}")
-    _limits.at_least(
+    limits.at_least(
         config,
         components=1,
         few=2,
@@ -124,7 +127,7 @@ def resolve(config: Config) -> Config:
             raise ValueError(f"--{option} must be a multiple of --components; got {getattr(config, option)}")
     if not config.many > config.few:
         raise ValueError(f"--many must be above --few = {config.few}; got {config.many}")
-    _limits.above_zero(config, "radius", "spread", "lowest", "learning_rate", "init_scale", "conditional_rate")
+    limits.above_zero(config, "radius", "spread", "lowest", "learning_rate", "init_scale", "conditional_rate")
     if not config.highest > config.lowest:
         raise ValueError(f"--highest must be above --lowest = {config.lowest}; got {config.highest}")
     most = min(config.radius**2 / config.few, min(config.radius, config.spread) ** 2 / config.components)
@@ -134,7 +137,7 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Train all sets as one ensemble, then sample from every source."""
     schedule = sampling.geometric_schedule(config.highest, config.lowest, config.levels)
     worlds, cells = (
@@ -154,9 +157,9 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
     )  # fmt: skip
     run.expect(cells.size * config.levels, cells.size * config.levels * config.steps)
     pools = jnp.stack([world["pool"] for world in drawn])
-    sets = _sets.train_sets(run, "nets", members, pools, schedule[:-1], settings, seed=config.seed)
+    sets = noise_levels.train_sets(run, "nets", members, pools, schedule[:-1], settings, seed=config.seed)
     measured = [
-        _measure(config, drawn[members["pool"][i]], int(members["n"][i]), _sets.one(sets, i), schedule)
+        _measure(config, drawn[members["pool"][i]], int(members["n"][i]), noise_levels.one(sets, i), schedule)
         for i in range(cells.size)
     ]
     flat = {name: np.stack([one[name] for one in measured]).astype(np.float32) for name in measured[0]}
@@ -198,13 +201,13 @@ def _measure(
         stored = partial(theory.population_weights, mixture, ranks, weight_decay=config.weight_decay)
     columns = [stored(noise_std=float(sigma)) for sigma in schedule[:-1]]
     analytic = sampling.set_of_denoisers(jax.tree.map(lambda *w: jnp.stack(w), *columns), schedule[:-1])
-    from_nets, participation = _chains.follow_nets(key, nets, schedule, start)
+    from_nets, participation = chains.follow_nets(key, nets, schedule, start)
     ends = {
-        "f_emp": _chains.follow_samples(key, training, schedule, start),
+        "f_emp": chains.follow_samples(key, training, schedule, start),
         "nets": from_nets,
-        "conditional": _chains.follow_network(key, _conditional(config, training, key), schedule, start),
-        "analytic": _chains.follow_nets(key, analytic, schedule, start)[0],
-        "f_gt": _chains.follow_mixture(key, mixture, schedule, start),
+        "conditional": chains.follow_network(key, _conditional(config, training, key), schedule, start),
+        "analytic": chains.follow_nets(key, analytic, schedule, start)[0],
+        "f_gt": chains.follow_mixture(key, mixture, schedule, start),
     }
     plain = {name: _ratio(end, training) for name, end in ends.items()}
     turned = {name: _ratio(unit(end), unit(training)) for name, end in ends.items()}
@@ -308,7 +311,7 @@ def report(data: xr.Dataset) -> str:
             " by Wilson's intervals;"
             f" d = {data.attrs['dimension']}, K = {data.attrs['components']}, σ {data.attrs['highest']:g} → 0 in"
             f" {data.attrs['levels']} levels",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             "",
             f"memorized from few samples: {'; '.join(shares)}",
             "f(cy) = c f(y) leaves the length open: these nets reproduce directions of training samples, not lengths",
@@ -336,5 +339,8 @@ def _with_interval(rate: memorization.Rate, over_seeds: xr.DataArray) -> str:
     return f"{rate.rate:.4f} [{rate.low:.4f}, {rate.high:.4f}] ± {sem:.4f}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("sampling", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

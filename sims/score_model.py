@@ -22,7 +22,8 @@ import xarray as xr
 
 from dae_theory import data, detection, model, representation, theory
 from dae_theory.randomness import derive
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--activations must be a file or `demo`; got {config.activations!r}")
     if config.images and not paths[1].is_dir():
         raise ValueError(f"--images must be a folder; got {config.images!r}")
-    _limits.at_least(config, batch_size=1, resamples=2, timestep=0)
+    limits.at_least(config, batch_size=1, resamples=2, timestep=0)
     if not 0 < config.fpr < 1:
         raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
     return replace(config, digest=digest(paths))
@@ -94,7 +95,7 @@ def digest(paths: list[Path]) -> str:
     return contents.hexdigest()[:16]
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Scores of every sample, and the table where labels are known."""
     if config.pipeline:
         columns, memorized = _from_pipeline(config)
@@ -131,7 +132,7 @@ def _plain(columns: list[detection.Column]) -> str:
         ]
         for column in columns
     ]
-    return _launch.table(rows, ["score", "lowest", "median", "highest", "of sample"])
+    return launch.table(rows, ["score", "lowest", "median", "highest", "of sample"])
 
 
 def _from_arrays(config: Config, arrays: Any) -> tuple[list[detection.Column], np.ndarray]:
@@ -227,5 +228,8 @@ def report(scored: xr.Dataset) -> str:
     return str(scored.attrs["table"])
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("score_model", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

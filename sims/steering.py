@@ -23,8 +23,10 @@ from jaxtyping import Array
 from dae_theory import compare, data, memorization, noise, sampling, steering, theory
 from dae_theory.randomness import derive
 from dae_theory.training import Settings
-from sims import _launch, _limits, _sets
-from sims._chains import unit
+from sims import launch
+from sims.launch import limits
+from sims.measures.chains import unit
+from sims.nets import noise_levels
 
 CONDITIONS = ("generalized, own cluster", "generalized, other cluster", "memorized, other cluster")
 MODELS = ("nets", "analytic", "f_gt")
@@ -88,10 +90,10 @@ SMOKE = {"seeds": 2, "levels": 3, "iterations": (2,), "doses": 9, "chains": 8, "
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    _limits.at_least(
+    limits.at_least(
         config, components=2, samples=2, copies=1, seeds=2, levels=2, chains=2, width=1, steps=1, batch_size=1, rank=1
     )
-    _limits.above_zero(config, "radius", "spread", "lowest", "dose", "learning_rate", "init_scale")
+    limits.above_zero(config, "radius", "spread", "lowest", "dose", "learning_rate", "init_scale")
     if config.rank > config.dimension - config.components:
         raise ValueError(f"--rank must be at most d − K = {config.dimension - config.components}; got {config.rank}")
     if not config.highest > config.lowest:
@@ -108,7 +110,7 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Train one set of nets a seed as one ensemble, then steer."""
     schedule = sampling.geometric_schedule(config.highest, config.lowest, config.levels)
     run.expect(config.seeds * config.levels, config.seeds * config.levels * config.steps)
@@ -120,8 +122,8 @@ def compute(config: Config, run: _launch.Run) -> xr.Dataset:
     seeds = np.arange(config.seeds)
     members = {"identity": seeds[:, None], "pool": seeds, "n": np.full(config.seeds, len(worlds[0]["x"]))}
     pools = jnp.stack([world["x"] for world in worlds])
-    sets = _sets.train_sets(run, "nets", members, pools, schedule[:-1], settings, seed=config.seed)
-    measured = [_measure(config, world, _sets.one(sets, seed), schedule) for seed, world in enumerate(worlds)]
+    sets = noise_levels.train_sets(run, "nets", members, pools, schedule[:-1], settings, seed=config.seed)
+    measured = [_measure(config, world, noise_levels.one(sets, seed), schedule) for seed, world in enumerate(worlds)]
     axes = ("seed", "model", "procedure", "condition")
     variables = {
         name: ((*axes, "dose") if name == "moved" else ("seed", "start") if name == "memorized" else axes,
@@ -334,7 +336,7 @@ def report(data: xr.Dataset) -> str:
             f"steering (11), {data.sizes['seed']} seeds × {data.attrs['chains']} chains, {data.attrs['doses']} doses:"
             f" largest step as a share of the path (least possible {1 / (data.attrs['doses'] - 1):.4f}), mean ± SEM",
             "finer: by how much twice as many doses shrink it (2 = smooth, 1 = a jump)",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             "",
             "unsteered ends memorized by direction: "
             + ", ".join(f"{name} {float(start.sel(start=name)):.2f}" for name in data["start"].values),
@@ -348,5 +350,8 @@ def _mean(values: xr.DataArray) -> str:
     return f"{float(values.mean()):.3f} ± {float(values.std(ddof=1)) / values.size**0.5:.3f}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("steering", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

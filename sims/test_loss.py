@@ -19,7 +19,8 @@ from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -64,18 +65,18 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     if len(config.sizes) < 2 or min(config.sizes) < 1 or len(set(config.sizes)) != len(config.sizes):
         raise ValueError(f"--sizes must be two or more distinct numbers of at least 1; got {list(config.sizes)}")
-    _limits.at_least(config, seeds=2, clusters=2, rank=1, neurons=1, steps=1, draws=1)
+    limits.at_least(config, seeds=2, clusters=2, rank=1, neurons=1, steps=1, draws=1)
     room = config.dimension - config.clusters + 1
     if config.rank > room:
         raise ValueError(f"--rank must be at most dimension − clusters + 1 = {room}; got {config.rank}")
-    _limits.above_zero(config, "radius", "spread", "noise_std", "learning_rate")
+    limits.above_zero(config, "radius", "spread", "noise_std", "learning_rate")
     most = config.spread**2 / config.clusters
     if not 0 <= config.weight_decay < most:
         raise ValueError(f"--weight-decay must be from 0 to below spread²/K = {most:.3g}; got {config.weight_decay}")
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Every size and seed in one program; the blocks of (7)-(8) on the same samples; the two formulas."""
     sizes = np.asarray(sorted(config.sizes))
     grid = Grid(size=sizes, seed=range(config.seeds))
@@ -198,11 +199,11 @@ def report(data: xr.Dataset) -> str:
         [
             f"K = {data.attrs['clusters']}, d = {data.attrs['dimension']}, p = {data.attrs['width']},"
             f" σ = {data.attrs['noise_std']:g}, λ = {data.attrs['weight_decay']:g}; {data.sizes['seed']} nets a size",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             "",
             f"n → ∞, extrapolated from n_k = {data['size'].values[-2]} and {data['size'].values[-1]}; agreement within"
             f" {TOLERANCE:.0%}",
-            _launch.table(verdicts, ["formula", "theory", "trained, mean ± SEM", "deviation", "verdict"]),
+            launch.table(verdicts, ["formula", "theory", "trained, mean ± SEM", "deviation", "verdict"]),
             f"[X4] has its gates open; with the gates as they are the same filter costs"
             f" {float(data['population_exact']):.5f}",
         ]
@@ -213,5 +214,8 @@ def _mean(found: compare.Comparison, sign: str = "") -> str:
     return f"{float(found.mean):{sign}.5f} ± {float(found.sem):.5f}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("test_loss", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

@@ -20,7 +20,8 @@ from dae_theory import certify, data, theory
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import asymmetry, block_error
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def resolve(config: Config) -> Config:
             )
     if config.draws < 1:
         raise ValueError(f"--draws must be at least 1; got {config.draws}")
-    _limits.above_zero(config, "spread", "stationary")
+    limits.above_zero(config, "spread", "stationary")
     ranks = (config.neurons,) * config.clusters
     for x, labels in _problems(config).values():
         # refuses a rank or a weight decay that some cluster cannot carry
@@ -99,7 +100,7 @@ def _problems(config: Config) -> dict[tuple[int, float], tuple[jax.Array, np.nda
     return problems
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Certify the formula and the point it polishes to, in every cell of every data set."""
     problems = _problems(config)
     labels = next(iter(problems.values()))[1]
@@ -193,7 +194,7 @@ def report(data: xr.Dataset) -> str:
         [
             f"{data.attrs['data']}; {data.sizes['draw']} data sets",
             "",
-            _launch.table(
+            launch.table(
                 rows,
                 ["radius", "σ", "data set", "margin", "‖gradient‖ at (7)-(8)", "certificate there", "flat (predicted)",
                  "polished", "block error", "asymmetry", "loss saved"],
@@ -229,5 +230,8 @@ def _of(happened: xr.DataArray, among: xr.DataArray) -> str:
     return f"{int((happened & among).sum())} of {int(among.sum())}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("validity", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

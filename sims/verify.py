@@ -1,7 +1,7 @@
 """Does every numbered claim hold? One row each: predicted, measured, deviation, tolerance, verdict.
 
 Claims (3)-(11), Thm 3.1 and its corollaries, the additions [X1]-[X5], the closed forms of the exact risk, and the
-errata, with the printed form's number beside the corrected one. What may be called equal is settled in `_claims`.
+errata, with the printed form's number beside the corrected one. What may be called equal is settled in `claims.claim`.
 """
 
 from collections import Counter
@@ -11,7 +11,9 @@ import jax
 import numpy as np
 import xarray as xr
 
-from sims import _claims_blocks, _claims_growth, _claims_risk, _claims_scores, _claims_solutions, _launch, _limits
+from sims import launch
+from sims.claims import blocks, growth, risk, scores, solutions
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,19 @@ WORDS = ("label", "statement", "relation", "verdict")
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    _limits.at_least(config, draws=1000, trials=1000, seeds=2, steps=1)
+    limits.at_least(config, draws=1000, trials=1000, seeds=2, steps=1)
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """All claims, group by group."""
-    groups = (_claims_risk, _claims_solutions, _claims_blocks, _claims_growth, _claims_scores)
+    groups = (risk, solutions, blocks, growth, scores)
     root = jax.random.key(config.seed)
     run.expect(len(groups), 0)
     rows = []
     for group in groups:
         rows += group.claims(config, root)
-        run._bar.update()
+        run.advance()
     numbers = {name: ("claim", np.asarray([getattr(row, name) for row in rows], float)) for name in NUMBERS}
     words = {name: ("claim", np.asarray([getattr(row, name) for row in rows], dtype=object)) for name in WORDS}
     return xr.Dataset(numbers | words)
@@ -73,8 +75,11 @@ def report(data: xr.Dataset) -> str:
     counts = Counter(str(verdict) for verdict in data["verdict"].values)
     header = ["label", "claim", "predicted", "printed", "measured", "deviation", "tolerance", "verdict"]
     summary = "; ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    return f"{_launch.table(rows, header)}\n\n{len(rows)} claims: {summary}"
+    return f"{launch.table(rows, header)}\n\n{len(rows)} claims: {summary}"
+
+
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
 
 
 if __name__ == "__main__":
-    _launch.main("verify", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

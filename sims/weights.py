@@ -19,8 +19,9 @@ from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import match, merge_parallel, principal_angles
 from dae_theory.training import Settings, constant_rate, warmup_then_decay
-from sims import _launch, _limits
-from sims._training import OPTIMIZERS, one, published, train_nets
+from sims import launch
+from sims.launch import limits
+from sims.nets.side_by_side import OPTIMIZERS, one, published, train_nets
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ def resolve(config: Config) -> Config:
     config = published(config, PAPER)
     if not config.sets or len(set(config.sets)) != len(config.sets):
         raise ValueError(f"--sets must be distinct; got {list(config.sets)}")
-    _limits.at_least(config, seeds=1, few=2, many=config.few, steps=1, batch=1)
-    _limits.at_least(config, few_size=3, many_size=3, many_decay=0)  # the pictures of eight directions
-    _limits.above_zero(config, "noise_std", "few_rate", "many_rate")
+    limits.at_least(config, seeds=1, few=2, many=config.few, steps=1, batch=1)
+    limits.at_least(config, few_size=3, many_size=3, many_decay=0)  # the pictures of eight directions
+    limits.above_zero(config, "noise_std", "few_rate", "many_rate")
     if not config.few_decays or min(config.few_decays) < 0 or len(set(config.few_decays)) != len(config.few_decays):
         raise ValueError(f"--few-decays must be distinct values ≥ 0; got {list(config.few_decays)}")
     if config.width < config.few:
@@ -88,7 +89,7 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Both kinds of nets for every set, centred and not."""
     decays = np.asarray(config.few_decays)
     models = len(config.sets) * len(CENTRED) * config.seeds * (len(decays) + 1)
@@ -168,7 +169,7 @@ def _pictures(columns: Any) -> np.ndarray:
     return np.round(127 * rows / np.where(largest > 0, largest, 1)).astype(np.int8)
 
 
-def _few(config: Config, run: _launch.Run, name: str) -> list[dict[str, Any]]:
+def _few(config: Config, run: launch.Run, name: str) -> list[dict[str, Any]]:
     """Nets on the most separable images, centred and as they are."""
     worlds = [
         x[data.most_separable(x, config.few)]
@@ -231,7 +232,7 @@ def _columns(merged: Weights, x: Any, decay: float, noise_std: float) -> dict[st
     }
 
 
-def _many(config: Config, run: _launch.Run, name: str) -> list[dict[str, Any]]:
+def _many(config: Config, run: launch.Run, name: str) -> list[dict[str, Any]]:
     """Nets on many images, centred and as they are."""
     worlds = _centred(data.load_images(name, size=_side(name, config.many_size), limit=config.many).x)
     decay = noise.weight_decay_from_optimizer(config.many_decay, worlds[0].shape[1])
@@ -333,7 +334,7 @@ def report(data: xr.Dataset) -> str:
     return "\n".join(
         [
             f"few: n = {data.attrs['few']}, p = {width}, {seeds} seeds; columns after merging against (9)",
-            _launch.table(
+            launch.table(
                 few,
                 [
                     "images", "max cosine", "λ", "worst cosine to r_i x_i", "norm over r_i‖x_i‖", "worst norm",
@@ -343,7 +344,7 @@ def report(data: xr.Dataset) -> str:
             "",
             f"many: p = {width}; leading directions with e_j > {RESOLVED:g}λ against the block solution of one cluster;"
             " gain error: median of |σ_j(W)²/a_j − 1|; open: share of gates open on the samples",
-            _launch.table(
+            launch.table(
                 many,
                 ["images", "n", "λ", "directions", "median angle", "largest", "captured", "gain error", "open"],
             ),
@@ -360,5 +361,8 @@ def _mean(predicted: float, values: xr.DataArray) -> str:
     return f"{float(found.mean):.4f} ± {float(found.sem):.4f}"
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("weights", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

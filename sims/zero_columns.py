@@ -20,7 +20,8 @@ from dae_theory import compare, risk, theory
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
-from sims import _launch, _limits
+from sims import launch
+from sims.launch import limits
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def resolve(config: Config) -> Config:
     for option, values, least in (("--ratios", config.ratios, 1), ("--decays", config.decays, np.nextafter(0, 1))):
         if not values or not min(values) >= least or len(set(values)) != len(values):
             raise ValueError(f"{option} must be distinct values {'≥ 1' if least == 1 else '> 0'}; got {list(values)}")
-    _limits.at_least(config, seeds=2, steps=1, extra=1, dimension=2)
-    _limits.above_zero(config, "noise_std", "net_ratio", "start", "learning_rate")
+    limits.at_least(config, seeds=2, steps=1, extra=1, dimension=2)
+    limits.above_zero(config, "noise_std", "net_ratio", "start", "learning_rate")
     radius = config.net_ratio * config.noise_std
     most = radius**2 / float(theory.orthogonal_growth_threshold(radius, config.noise_std))
     if max(config.decays) >= most:
@@ -75,7 +76,7 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def compute(config: Config, run: _launch.Run) -> xr.Dataset:
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Growth and thresholds from the exact risk for every R/σ, then the nets."""
     decays, seeds = np.asarray(sorted(config.decays)), np.arange(config.seeds)
     run.expect(len(decays) * len(seeds), len(decays) * len(seeds) * config.steps)
@@ -219,16 +220,19 @@ def report(data: xr.Dataset) -> str:
     return "\n".join(
         [
             "weight decay below which a zero column grows, σ = " + f"{data.attrs['noise_std']:g}",
-            _launch.table(rows, header),
+            launch.table(rows, header),
             "",
             f"nets with p = {1 + data.attrs['extra']}, n = 1, R/σ = {data.attrs['net_ratio']:g}: {data.sizes['seed']} a"
             f" λ, size Σ‖w1‖‖w2‖ of the extra columns over that of (9), {data.attrs['start']:.1e} at the start;"
             f" threshold over all directions {data.attrs['net_threshold']:.3f} λ*",
-            _launch.table(nets, columns),
+            launch.table(nets, columns),
             f"{obeyed} of {data['grew'].size} nets do as the threshold says",
         ]
     )
 
 
+SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+
+
 if __name__ == "__main__":
-    _launch.main("zero_columns", Config, compute, report, smoke=SMOKE, resolve=resolve)
+    launch.main(SIM)

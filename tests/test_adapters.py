@@ -376,7 +376,7 @@ def test_a_model_trained_to_memorize_is_detected(recipes, rng):
 
 def test_the_command_line_scores_a_saved_pipeline_on_a_folder_of_images(recipes, rng, tmp_path):
     image = pytest.importorskip("PIL.Image", exc_type=ImportError)
-    from sims import _launch, score_model
+    from sims import launch, score_model
 
     torch.manual_seed(4)
     _pixel_pipeline().save_pretrained(tmp_path / "pipeline")
@@ -388,11 +388,9 @@ def test_the_command_line_scores_a_saved_pipeline_on_a_folder_of_images(recipes,
     options = ["--pipeline", str(tmp_path / "pipeline"), "--images", str(tmp_path / "images"), "--resamples", "20"]
 
     def run(*more):
-        return _launch.main(
-            *("score_model", score_model.Config, score_model.compute, score_model.report),
-            smoke=score_model.SMOKE,
-            resolve=score_model.resolve,
-            arguments=[*options, *more, "--out", str(tmp_path / "results"), "--no-figure"],
+        return launch.main(
+            score_model.SIM,
+            [*options, *more, "--out", str(tmp_path / "results"), "--no-figure"],
         ).read()
 
     scored = run()

@@ -16,8 +16,11 @@ import pytest
 from PIL import Image
 
 from dae_theory import records
-from figures import _again, _keep, _report, _style, _summary, make
-from sims import _launch
+from figures import _summary, make
+from figures.look import style
+from figures.records import again, keep
+from figures.report.page import write
+from sims import launch
 
 DATA = Path(make.__file__).parent / "data"
 KEPT = sorted(path.parent.name for path in DATA.glob("*/manifest.json"))
@@ -26,9 +29,9 @@ VOID = {"meta", "link", "img", "br", "input"}
 
 
 @pytest.fixture(autouse=True)
-def style():
+def _styled():
     with plt.rc_context():
-        _style.use()
+        style.use()
         yield
         plt.close("all")
 
@@ -36,8 +39,8 @@ def style():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     with plt.rc_context():
-        _style.use()
-        target = _report.write(DATA, DRAWN, tmp_path_factory.mktemp("report") / "report.html")
+        style.use()
+        target = write(DATA, DRAWN, tmp_path_factory.mktemp("report") / "report.html")
     return target.read_text(encoding="utf-8")
 
 
@@ -60,15 +63,15 @@ def test_committed_records_are_small():
 @pytest.mark.parametrize("name", KEPT)
 def test_the_settings_of_a_record_are_a_command_line_of_its_sim(name):
     _, manifest = records.read(DATA / name)
-    module = importlib.import_module(f"sims.{manifest['name']}")
-    config, _ = _launch.parse(manifest["name"], module.Config, module.SMOKE, _again.arguments(manifest["config"]))
-    assert json.loads(json.dumps(_launch.as_plain(config))) == manifest["config"]
+    sim = importlib.import_module(f"sims.{manifest['name']}").SIM
+    config, _ = launch.parse(sim.name, sim.config, sim.smoke, again.arguments(manifest["config"]))
+    assert json.loads(json.dumps(launch.as_plain(config))) == manifest["config"]
 
 
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("look", ["paper", "slide"])
 def test_figures_draw_in_both_styles_and_carry_their_origin(name, look, tmp_path):
-    _style.use(look)
+    style.use(look)
     _, manifest = make.make(name, DATA / name, tmp_path / name, look)
     with Image.open(tmp_path / f"{name}.png") as picture:
         assert manifest["hash"] in picture.info["Description"]
@@ -81,11 +84,11 @@ def test_figures_state_their_numbers(name):
     data, _ = records.read(DATA / name)
     rows = make.script(name).summary(data)
     assert rows
-    assert len({(row.claim, row.equation) for row in rows}) == len(rows)
+    assert len({(row.claim, row.label) for row in rows}) == len(rows)
     for row in rows:
         assert row.verdict in ("agrees", "differs", "undecided", "measured")
         assert row.claim
-        assert row.equation
+        assert row.label
         assert (row.predicted is None) == (row.verdict == "measured")
         assert row.predicted is None or math.isfinite(row.predicted)
         assert _summary.reproduced(row, row)
@@ -211,31 +214,28 @@ def test_two_runs_agree_within_their_own_error_bars():
     far = _summary.mean("a", "e", np.asarray([2.9, 3.0, 3.1]))
     assert _summary.reproduced(one, other)
     assert not _summary.reproduced(one, far)
-    text = _again.compare([one], [other])
+    text = again.compare([one], [other])
     assert "1 of 1 numbers agree" in text
-    assert "NOT reproduced" in _again.compare([one], [far])
+    assert "NOT reproduced" in again.compare([one], [far])
 
 
 def test_a_record_of_uncommitted_sources_is_not_kept(tmp_path):
     source = DATA / KEPT[0]
     data, manifest = records.read(source)
     kept = tmp_path / "kept"
-    _keep.keep(source, kept)
+    keep.keep(source, kept)
     assert records.read(kept)[0].identical(data)
     dirty = tmp_path / "dirty"
-    _keep.keep(source, dirty)
+    keep.keep(source, dirty)
     (dirty / "manifest.json").write_text(json.dumps({**manifest, "dirty": True}))
     with pytest.raises(ValueError, match="dirty"):
-        _keep.keep(dirty, tmp_path / "again")
+        keep.keep(dirty, tmp_path / "again")
 
 
 def test_from_scratch_runs_the_sim_again_and_compares(tmp_path, capsys):
     from sims import zero_columns
 
-    record = _launch.main(
-        "zero_columns", zero_columns.Config, zero_columns.compute, zero_columns.report, smoke=zero_columns.SMOKE,
-        resolve=zero_columns.resolve, arguments=["--smoke", "--no-figure", "--out", str(tmp_path)],
-    )  # fmt: skip
+    record = launch.main(zero_columns.SIM, ["--smoke", "--no-figure", "--out", str(tmp_path)])
     committed = tmp_path / "committed" / "zero_columns"
     committed.mkdir(parents=True)
     for name in ("data.nc", "manifest.json"):

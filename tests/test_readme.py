@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sims import _launch, score_model
+from sims import launch, score_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -37,10 +37,7 @@ def test_python_blocks_run(number, capsys, saved_activations):
 
 
 def test_the_scoring_command_prints_the_same_scores(capsys, saved_activations):
-    _launch.main(
-        "score_model", score_model.Config, score_model.compute, score_model.report, smoke=score_model.SMOKE,
-        resolve=score_model.resolve, arguments=["--activations", "activations.npz", "--no-figure"],
-    )  # fmt: skip
+    launch.main(score_model.SIM, ["--activations", "activations.npz", "--no-figure"])
     command = capsys.readouterr().out
     assert "python -m sims.score_model --activations activations.npz" in README
     (block,) = [block for block in BLOCKS if "activations.npz" in block]

@@ -12,18 +12,14 @@ import numpy as np
 import pytest
 
 from dae_theory import records
-from sims import _launch, phase_diagram
+from sims import launch, phase_diagram
 
 ROOT = Path(__file__).parent.parent
 SIMS = sorted(path.stem for path in (ROOT / "sims").glob("*.py") if not path.stem.startswith(("_", "benchmark_")))
 
 
 def _launched(name: str, *arguments: str) -> records.Record:
-    module = importlib.import_module(f"sims.{name}")
-    return _launch.main(
-        name, module.Config, module.compute, module.report, smoke=module.SMOKE, resolve=module.resolve,
-        arguments=["--smoke", *arguments],
-    )  # fmt: skip
+    return launch.main(importlib.import_module(f"sims.{name}").SIM, ["--smoke", *arguments])
 
 
 @pytest.fixture(scope="module")

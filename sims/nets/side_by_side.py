@@ -14,7 +14,7 @@ from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import launch
 
 OPTIMIZERS = {
     "adam": optax.adam,
@@ -32,7 +32,7 @@ def published(config: Any, setting: dict[str, Any]) -> Any:
 
 
 def train_nets(
-    run: _launch.Run, part: str, worlds: Any, settings: Settings, *, root: Array, seeds: Any, weight_decays: Any = None
+    run: launch.Run, part: str, worlds: Any, settings: Settings, *, root: Array, seeds: Any, weight_decays: Any = None
 ) -> Weights:
     """Nets on each of several stacks of samples (W, n, d) in float32; weights in float64, axes (world, decay, seed).
 

@@ -13,11 +13,11 @@ from dae_theory import sampling
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
-from sims import _launch
+from sims import launch
 
 
 def train_sets(
-    run: _launch.Run,
+    run: launch.Run,
     part: str,
     members: dict[str, np.ndarray],
     pools: Array,

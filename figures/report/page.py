@@ -21,8 +21,10 @@ import xarray as xr
 from PIL import Image
 
 from dae_theory import records
-from figures import _again, _explorer, _summary, _verified
-from figures._html import table
+from figures import _summary
+from figures.records import again
+from figures.report import errata, explorer
+from figures.report.tables import table
 
 HERE = Path(__file__).parent
 RESOLUTION = 150  # dots an inch of the pictures: 7 inches on a page of 1000 pixels
@@ -38,18 +40,18 @@ def write(root: Path, names: Sequence[str], target: Path) -> Path:
         tables[name] = (module, module.summary(data), manifest)
         figures.append(_figure(name, module, data, tables[name][1], manifest))
     verify = _found(root / "verify")
-    cells = _found(root / _explorer.CELLS)
+    cells = _found(root / explorer.CELLS)
     map_ = _found(root / "phase_diagram")
-    explorer = "" if map_ is None else _explorer.section(map_[0], None if cells is None else cells[0])
-    page = Template((HERE / "report.html").read_text()).substitute(
-        style=(HERE / "report.css").read_text(),
+    section = "" if map_ is None else explorer.section(map_[0], None if cells is None else cells[0])
+    page = Template((HERE / "page.html").read_text()).substitute(
+        style=(HERE / "page.css").read_text(),
         script=(HERE / "explorer.js").read_text(),
         overview=_overview(tables),
-        navigation=_navigation(names, explorer=bool(explorer), verify=verify is not None),
-        explorer=explorer,
+        navigation=_navigation(names, explorer=bool(section), verify=verify is not None),
+        explorer=section,
         figures="\n".join(figures),
-        errata="" if verify is None else _verified.errata(verify[0]) + _manifest(verify[1]),
-        claims="" if verify is None else _verified.claims(verify[0]),
+        errata="" if verify is None else errata.errata(verify[0]) + _manifest(verify[1]),
+        claims="" if verify is None else errata.claims(verify[0]),
         commits=", ".join(sorted({_commit(manifest) for _, _, manifest in tables.values()})),
     )
     records.write_atomically(target, lambda path: path.write_text(page, encoding="utf-8"))
@@ -88,7 +90,7 @@ def _commit(manifest: dict[str, Any]) -> str:
 
 def _manifest(manifest: dict[str, Any]) -> str:
     """Settings and provenance, folded; with the command that makes the record again."""
-    command = shlex.join(["python", "-m", f"sims.{manifest['name']}", *_again.arguments(manifest["config"])])
+    command = shlex.join(["python", "-m", f"sims.{manifest['name']}", *again.arguments(manifest["config"])])
     settings = [(key, json.dumps(value, ensure_ascii=False)) for key, value in manifest["config"].items()]
     facts = [(key, json.dumps(value, ensure_ascii=False)) for key, value in manifest.items() if key != "config"]
     tables = table(("setting", "value"), settings) + table(("manifest", "value"), facts)

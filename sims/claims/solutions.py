@@ -13,7 +13,7 @@ from dae_theory import data, theory
 from dae_theory.model import Weights, jacobian, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
-from sims._claims import (
+from sims.claims.claim import (
     ACCURACY,
     DIMENSION,
     Claim,

@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from dae_theory import checks
 
+STANDARD_ERRORS = 5.0  # up to which a deviation is taken for chance, everywhere
+
 
 @struct.dataclass
 class Comparison:
@@ -50,7 +52,7 @@ def compare(
     predicted: Any,
     measured: Any,
     *,
-    threshold: float = 5.0,
+    threshold: float = STANDARD_ERRORS,
     tolerance: float = 0.0,
     scale: Any = None,
 ) -> Comparison:

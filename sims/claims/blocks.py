@@ -10,7 +10,7 @@ from dae_theory import data, risk, theory
 from dae_theory.model import Weights, denoise, jacobian, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
-from sims._claims import (
+from sims.claims.claim import (
     ACCURACY,
     DIMENSION,
     Claim,

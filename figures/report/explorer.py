@@ -17,7 +17,8 @@ import xarray as xr
 from matplotlib.colors import LogNorm, Normalize, to_hex
 
 from dae_theory import boundary
-from figures import _style, phase_diagram
+from figures import phase_diagram
+from figures.look import style
 
 CELLS = "phase_cells"
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 380, 64, 52, 8
@@ -127,7 +128,7 @@ def _map(data: xr.Dataset) -> str:
                 f'<rect class="cell" data-k="{k}" x="{left:.1f}" y="{top:.1f}" width="{right - left + 0.4:.1f}"'
                 f' height="{bottom - top + 0.4:.1f}"/>'
             )
-    for name, look in _style.LINE_LOOKS.items():
+    for name, look in style.LINE_LOOKS.items():
         for line in _contour(data, name):
             path = " ".join(f"{across(px):.1f},{up(py):.1f}" for px, py in line)
             parts.append(f'<polyline points="{path}" {_stroke(look)}/>')
@@ -152,7 +153,7 @@ class _Scale:
     """Logarithmic axis from values to pixels; cells meet halfway between values."""
 
     def __init__(self, values: np.ndarray, first: float, last: float):
-        ends = _style.edges(values)
+        ends = style.edges(values)
         self._low, self._span = np.log(ends[0]), np.log(ends[-1] / ends[0])
         self._first, self._last = first, last
         self.edges = [self(value) for value in ends]
@@ -200,7 +201,7 @@ def _stroke(look: dict[str, Any]) -> str:
 
 def _legend(data: xr.Dataset) -> str:
     entries = []
-    for name, look in _style.LINE_LOOKS.items():
+    for name, look in style.LINE_LOOKS.items():
         if len(_contour(data, name)):
             words = data[f"condition_{name}"].attrs
             line = _key(f'<path d="M1 5H33" {_stroke(look)}/>')

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
-from figures._html import table
 from figures._summary import text
+from figures.report.tables import table
 
 ERRATA = {
     "1": "Cor. 3.3 shrinks by (S_k + σ²I)⁻¹, not by (S_k + σI)⁻¹",

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from dae_theory import detection
 from dae_theory.randomness import derive
-from sims._memorizers import ORIENTATION, Case, Scored, score
+from sims.measures.cases import ORIENTATION, Case, Scored, score
 
 FEWEST = 4  # confirmed samples that make a table
 

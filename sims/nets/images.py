@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from dae_theory import data, diffusion
 from dae_theory.randomness import derive
-from sims import _launch
+from sims import launch
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def image_set(
     return ImageSet(jnp.asarray(images.x, jnp.float32)[order], np.repeat([copies, 1, 0], counts), images.shape, mean)
 
 
-def relu_net(key: Array, images: ImageSet, run: _launch.Run, *, width: int, steps: int, batch_size: int) -> Any:
+def relu_net(key: Array, images: ImageSet, run: launch.Run, *, width: int, steps: int, batch_size: int) -> Any:
     """The published noise-conditional ReLU net, trained."""
     network = diffusion.relu_network(key, images.x.shape[1], width=width)
     settings = diffusion.Settings(steps=steps, batch_size=batch_size, learning_rate=2e-3, chunk=500)
@@ -86,7 +86,7 @@ def relu_net(key: Array, images: ImageSet, run: _launch.Run, *, width: int, step
 
 
 def deep_net(
-    key: Array, images: ImageSet, run: _launch.Run, *, patch: int, width: int, depth: int, steps: int, batch_size: int,
+    key: Array, images: ImageSet, run: launch.Run, *, patch: int, width: int, depth: int, steps: int, batch_size: int,
     part: str = "deep", scale: float | None = None,
 ) -> Any:  # fmt: skip
     """The small diffusion transformer, trained; nets of one `scale` share a program."""
@@ -99,7 +99,7 @@ def deep_net(
     return _trained(key, part, network, images, settings, run)
 
 
-def _trained(key: Array, part: str, network: Any, images: ImageSet, settings: Any, run: _launch.Run) -> Any:
+def _trained(key: Array, part: str, network: Any, images: ImageSet, settings: Any, run: launch.Run) -> Any:
     """With checkpoints in the record's folder where orbax is installed."""
     try:
         store = diffusion.Checkpoints(run.record.folder / "chunks" / part)

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from dae_theory import data, theory
 from dae_theory.model import denoise
 from dae_theory.randomness import derive
-from sims._claims import ACCURACY, DIMENSION, Claim, Problem, bounded, draw, exact, sampled, stack, unstack
+from sims.claims.claim import ACCURACY, DIMENSION, Claim, Problem, bounded, draw, exact, sampled, stack, unstack
 
 RADIUS, NOISE = 3.0, 0.3  # one sample, R/σ = 10: its gate is open up to rounding
 

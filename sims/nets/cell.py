@@ -14,8 +14,8 @@ from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
 from dae_theory.symmetry import merge_parallel
 from dae_theory.training import Settings, train
-from sims._chains import unit
-from sims._sources import World
+from sims.measures.chains import unit
+from sims.worlds.sources import World
 
 ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
 NEGLIGIBLE = 1e-3  # size, relative to the largest neuron, below which a merged neuron is not counted

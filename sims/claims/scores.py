@@ -15,7 +15,7 @@ from dae_theory.representation import Spikiness, spikiness
 from dae_theory.steering import mean_representation, response_curve, steered_denoiser
 from dae_theory.symmetry import balance, match, merge_parallel
 from dae_theory.training import Settings, train
-from sims._claims import (
+from sims.claims.claim import (
     ACCURACY,
     DIMENSION,
     STANDARD_ERRORS,

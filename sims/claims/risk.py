@@ -14,7 +14,7 @@ from dae_theory import data, gaussian, theory
 from dae_theory.model import denoise, jacobian
 from dae_theory.noise import score
 from dae_theory.randomness import derive
-from sims._claims import DIMENSION, WIDTH, Claim, Problem, draw, exact, sampled, stack, unstack
+from sims.claims.claim import DIMENSION, WIDTH, Claim, Problem, draw, exact, sampled, stack, unstack
 
 NODES = 400  # Gauss-Legendre nodes over [0, m + 12 s]: converged to rounding for |a| ≤ 3, |ρ| ≤ 0.9
 POINTS = 40

@@ -16,9 +16,10 @@ from dae_theory import data, noise
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, constant_rate
-from sims import _launch, _limits
-from sims._sources import fit_mixture
-from sims._training import OPTIMIZERS, published, train_nets
+from sims import launch
+from sims.launch import limits
+from sims.nets.side_by_side import OPTIMIZERS, published, train_nets
+from sims.worlds.sources import fit_mixture
 
 REGIMES = ("few", "many")
 DIRECTIONS = 2  # of spread of a component
@@ -99,9 +100,9 @@ class World:
 def resolve(config: Any) -> Any:
     """Fill in the published setting where it is asked for, and refuse what cannot be run."""
     config = published(config, PAPER)
-    _limits.at_least(config, seeds=2, few=2, components=2, dimension=config.components + DIRECTIONS)
-    _limits.at_least(config, size=1, width=1, steps=1, batch=1, decay=0, points=1)
-    _limits.above_zero(config, "radius", "spread", "noise_std", "learning_rate")
+    limits.at_least(config, seeds=2, few=2, components=2, dimension=config.components + DIRECTIONS)
+    limits.at_least(config, size=1, width=1, steps=1, batch=1, decay=0, points=1)
+    limits.above_zero(config, "radius", "spread", "noise_std", "learning_rate")
     if config.many < 2 * config.few:
         raise ValueError(f"--many must be at least twice --few; got {config.many}")
     return config
@@ -159,7 +160,7 @@ def image_worlds(config: PairConfig, fresh: int, centred: tuple[bool, ...]) -> l
     return worlds
 
 
-def train_pair(config: PairConfig, run: _launch.Run, worlds: list[World]) -> list[dict[str, Weights]]:
+def train_pair(config: PairConfig, run: launch.Run, worlds: list[World]) -> list[dict[str, Weights]]:
     """Nets (seed, …) of both regimes, for each of several worlds of one dimension and size."""
     nets = {}
     for regime in REGIMES:

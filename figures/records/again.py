@@ -8,7 +8,7 @@ from typing import Any
 
 from figures._summary import Row, cells, reproduced
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 
 def arguments(config: Mapping[str, Any]) -> list[str]:
@@ -45,10 +45,10 @@ def compare(committed: Sequence[Row], again: Sequence[Row]) -> str:
     """One line a number: committed, from scratch, and whether they agree within their own error bars."""
     if not committed:
         return "no committed record to compare with"
-    before = {(row.claim, row.equation): row for row in committed}
+    before = {(row.claim, row.label): row for row in committed}
     lines, out_of = [], 0
     for row in again:
-        old = before.get((row.claim, row.equation))
+        old = before.get((row.claim, row.label))
         if old is None:
             verdict = "not in the committed record"
         else:

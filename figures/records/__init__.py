@@ -1,0 +1,1 @@
+"""Committed records: taking one in, making one again."""

@@ -1,0 +1,1 @@
+"""The numbered claims of the theory, one file a group; sims.verify judges them."""

@@ -1,0 +1,84 @@
+"""The command line of a sim: its configuration's fields, and where and how to run."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from sims.launch.fields import replaced
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Where and how to run. Nothing here changes which numbers are drawn."""
+
+    smoke: bool = False
+    """Start from settings that finish in seconds (other options still apply on top)."""
+    out: Path = Path("results")
+    """Root folder of the records."""
+    again: bool = False
+    """Compute even when the record is already there, and replace it."""
+    figure: bool = True
+    """Draw figure.png beside the data."""
+    devices: int | None = None
+    """CPU devices to split members over; default: one a core."""
+    memory_gib: float = 2.0
+    """Memory that one program call may take."""
+    chunk: int | None = None
+    """Members a call; default: a tenth of them."""
+    distributed: bool = False
+    """Several processes share the work (Slurm, TPU pods and others that JAX detects; or name the coordinator)."""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, with --processes and --process."""
+    processes: int | None = None
+    """How many there are, with --coordinator."""
+    process: int | None = None
+    """Which one this is, from 0, with --coordinator."""
+
+
+def parse(
+    name: str, config_type: type, smoke: Mapping[str, Any], arguments: Sequence[str] | None
+) -> tuple[Any, Launch]:
+    """(config, launch) of a command line; `--smoke` moves the defaults, so that later options still apply."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    default = replaced(config_type(), smoke) if "--smoke" in arguments else config_type()
+
+    @dataclass(frozen=True)
+    class Options:
+        config: Annotated[Any, tyro.conf.arg(name="")]
+        launch: Annotated[Launch, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Launch)
+
+    Options.__annotations__["config"] = Annotated[config_type, tyro.conf.arg(name="")]
+    options = tyro.cli(
+        Options,
+        prog=f"python -m sims.{name}",
+        description=config_type.__doc__,
+        args=arguments,
+        default=Options(default, Launch()),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
+    )
+    return options.config, options.launch
+
+
+def validate(launch: Launch) -> None:
+    """Raises ValueError for an option that cannot be."""
+    for option, value in (("--devices", launch.devices), ("--chunk", launch.chunk)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option} must be at least 1; got {value}")
+    if not launch.memory_gib > 0:
+        raise ValueError(f"--memory-gib must be above 0; got {launch.memory_gib}")
+    if launch.coordinator is None and (launch.processes is not None or launch.process is not None):
+        given = "--processes" if launch.processes is not None else "--process"
+        raise ValueError(f"{given} goes with --coordinator HOST:PORT; got no --coordinator")
+    if launch.coordinator is not None:
+        for option, value in (("--processes", launch.processes), ("--process", launch.process)):
+            if value is None:
+                raise ValueError(f"{option} must be given with --coordinator; got none")
+        if not 0 <= launch.process < launch.processes:  # type: ignore[operator]
+            raise ValueError(
+                f"--process must be from 0 to --processes − 1 = {launch.processes - 1}; got {launch.process}"  # type: ignore[operator]
+            )

@@ -1,0 +1,57 @@
+"""What `compute` gets beside its configuration: an ensemble runner that keeps chunks, and progress."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+
+from dae_theory import ensemble, records
+from sims.launch.options import Launch
+from sims.launch.progress import Progress
+
+
+@dataclass
+class Run:
+    """One launch of a sim.
+
+    Attributes:
+        launch: where and how.
+        record: where the result goes, and the chunks before.
+        models: how many are trained in all.
+        model_steps: how many optimizer steps they take.
+    """
+
+    launch: Launch
+    record: records.Record
+    models: int = 0
+    model_steps: int = 0
+    _progress: Progress | None = field(default=None, repr=False)
+
+    def expect(self, models: int, model_steps: int) -> None:
+        """Announce how many models the sim trains, and how many optimizer steps they take in all."""
+        self.models, self.model_steps = models, model_steps
+        self._progress = Progress(models, self.record.name, shown=jax.process_index() == 0)
+
+    def advance(self, models: int = 1) -> None:
+        """Report models finished outside of `ensemble`."""
+        if self._progress is not None:
+            self._progress.update(models)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        if self._progress is not None:
+            self._progress.close()
+
+    def ensemble(self, part: str, function: Callable[..., Any], points: Any, shared: Any = None, **options: Any) -> Any:
+        """`ensemble.run`, with this launch's devices, memory, chunk and the record's chunk store for `part`."""
+        return ensemble.run(
+            function,
+            points,
+            shared,
+            chunk=self.launch.chunk,
+            memory_budget=int(self.launch.memory_gib * 1024**3),
+            store=self.record.chunks(part),
+            progress=self.advance,
+            **options,
+        )

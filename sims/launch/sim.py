@@ -1,0 +1,137 @@
+"""A sim as one record, and `main`, which finds the result of a configuration or makes it.
+
+A sim is a frozen dataclass of everything that decides its numbers, `compute(config, run)`, which gives labelled arrays,
+and `judge(data)`, which gives the verdicts. Verdicts are kept in the record; terminal, figure and report print them.
+"""
+
+import inspect
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import xarray as xr
+
+from dae_theory import compare, records
+from sims.launch import limits, session
+from sims.launch.fields import as_plain
+from sims.launch.options import Launch, parse, validate
+from sims.launch.run import Run
+from sims.launch.terminal import table, wrap
+
+HEADER = ("claim", "equation", "predicted", "measured", "z", "verdict")
+
+
+def _unchanged(config: Any) -> Any:
+    return config
+
+
+def unjudged(data: xr.Dataset) -> list[compare.Row]:
+    """No rows: of a sim whose figure still judges."""
+    del data
+    return []
+
+
+@dataclass(frozen=True)
+class Sim:
+    """One experiment: what it takes, what it computes, what it says of the result.
+
+    Attributes:
+        config: frozen dataclass; its docstring is the help text, its fields are the options. Fields may be such
+            dataclasses themselves: their fields are options too.
+        compute: (config, run) -> labelled arrays.
+        judge: labelled arrays -> rows, one a claim.
+        smoke: fields that `--smoke` sets.
+        resolve: fills in what a configuration leaves open, and refuses a bad one with a ValueError; what it returns
+            is what the record is found by.
+        describe: labelled arrays -> text for the terminal above the rows: what is too long for them.
+    """
+
+    config: type
+    compute: Callable[[Any, Run], xr.Dataset]
+    judge: Callable[[xr.Dataset], Sequence[compare.Row]]
+    smoke: Mapping[str, Any]
+    resolve: Callable[[Any], Any] = _unchanged
+    describe: Callable[[xr.Dataset], str] | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the file that defines `compute`; also that of `figures/NAME.py`."""
+        return Path(inspect.getfile(self.compute)).stem
+
+
+def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
+    """Parse the command line, find or make the record, print what it says, draw the figure.
+
+    Args:
+        sim: the experiment.
+        arguments: command line, by default the process's own.
+    """
+    config, launch = parse(sim.name, sim.config, sim.smoke, arguments)
+    try:
+        validate(launch)
+        limits.sane(config)
+        session.start(launch)
+        config = sim.resolve(config)
+    except (ValueError, ImportError, OSError) as error:
+        sys.exit(f"{sim.name}: {error}")
+    record = records.Record(launch.out, sim.name, as_plain(config))
+    found = record.finished and not launch.again
+    if found:
+        made = record.manifest()
+        words = f"{sim.name}: found {record.folder} (written {made['written']}, commit {made['commit']})"
+        print(wrap(f"{words}; --again recomputes"))
+    else:
+        _make(sim, config, launch, record)
+    if jax.process_index() == 0:
+        print(say(sim, record.read()))
+        print(f"record  {record.folder}")
+        if launch.figure and not (found and (record.folder / "figure.png").is_file()):
+            session.draw(sim.name, record.folder)
+    return record
+
+
+def say(sim: Sim, data: xr.Dataset) -> str:
+    """What the terminal shows of a record: the sim's own words, then its rows."""
+    parts = [] if sim.describe is None else [sim.describe(data)]
+    rows = compare.kept(data)
+    if rows:
+        parts.append(table([compare.cells(row) for row in rows], HEADER))
+    return "\n\n".join(parts)
+
+
+def _make(sim: Sim, config: Any, launch: Launch, record: records.Record) -> None:
+    run = Run(launch, record)
+    started = time.perf_counter()
+    resumed = any(record.folder.rglob("*.npz")) and not launch.again
+    try:
+        data = sim.compute(config, run)
+        data = compare.keep(data, sim.judge(data))
+    except KeyboardInterrupt:
+        words = f"{record.name}: interrupted; finished chunks are kept, the same command goes on from them"
+        print(f"\n{words}", file=sys.stderr)
+        sys.exit(130)
+    except (ValueError, ImportError) as error:
+        if not _refused(error):
+            raise
+        sys.exit(f"{record.name}: {error}")
+    finally:
+        run.close()
+    seconds = time.perf_counter() - started
+    if jax.process_index() == 0:
+        facts = {"seed": getattr(config, "seed", None), "models": run.models, "model_steps": run.model_steps}
+        record.write(data, wall_seconds=seconds, resumed=resumed, **facts)
+        rate = f", {run.model_steps / seconds:,.0f} model-steps/s" if run.model_steps else ""
+        rate = " since it went on from finished chunks" if resumed else rate
+        print(f"{record.name}: {run.models} models in {seconds:.1f} s{rate}" if run.models else f"{seconds:.1f} s")
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether the package itself raised this, which then names the argument; anything else is a defect of the sim."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals.get("__name__", "").startswith("dae_theory.")

@@ -1,0 +1,1 @@
+"""What sims measure on nets and samples."""
