@@ -1,4 +1,4 @@
-"""The objective (6) with its noise integral in closed form, and sampled estimates of what does not close.
+"""The objective (6) and the test loss under a mixture, their noise integral in closed form.
 
     L(W₂, W₁) = (1/n) Σ_i E_ε ‖f(x_i + σε) − x_i‖² + λ(‖W₁‖²_F + ‖W₂‖²_F)
 
@@ -11,35 +11,24 @@ The data enter through W₁ᵀE y and W₂ᵀτ alone, so the pairs of neurons c
 clean sample (training loss, and the test loss under a mixture component) and an affine function of y.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Key
+from jaxtyping import Float
 
 from dae_theory import checks, gaussian
 from dae_theory.contraction import contraction
-from dae_theory.model import Weights, denoise
-from dae_theory.randomness import derive
+from dae_theory.model import Weights
 
 # Bytes that a sweep over the pairs may hold at once, unless the caller says otherwise.
 MEMORY = 2**28
 
-_full_precision = jax.default_matmul_precision("highest")
-
-
-@struct.dataclass
-class Sampled:
-    """A Monte Carlo estimate: its mean and the standard error of that mean."""
-
-    mean: Float[Array, "*members"]
-    sem: Float[Array, "*members"]
+full_precision = jax.default_matmul_precision("highest")
 
 
 def arguments(weights: Weights, x: Any, noise_std: Any, weight_decay: Any = 0.0) -> tuple[Weights, Array, Array, Array]:
@@ -94,17 +83,17 @@ def expected_loss(
 
 
 @partial(jax.jit, static_argnames="memory")
-@_full_precision
+@full_precision
 def shared_loss(
     weights: Weights, x: Array, noise_std: Array, weight_decay: Array, share: Array, memory: int = MEMORY
 ) -> Float[Array, ""]:
     """`expected_loss` for arguments already checked; `share` is the weight of each row, (n,)."""
     covariance = noise_std**2 * (weights.encoder.T @ weights.encoder)
-    error = _square(weights, x @ weights.encoder, covariance, x, None, share, memory) + share @ jnp.sum(x**2, axis=1)
+    error = square(weights, x @ weights.encoder, covariance, x, None, share, memory) + share @ jnp.sum(x**2, axis=1)
     return error + weight_decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2))
 
 
-def _square(
+def square(
     weights: Weights,
     mean: Array,
     covariance: Array,
@@ -119,52 +108,6 @@ def _square(
     if cross is not None:
         pull = pull + hidden.gate @ cross
     return contraction(weights.decoder.T @ weights.decoder, mean, covariance, share, memory) - 2 * (share @ pull)
-
-
-def affine_distance(
-    weights: Weights,
-    x: ArrayLike,
-    slope: ArrayLike,
-    intercept: ArrayLike,
-    *,
-    noise_std: ArrayLike,
-    memory: int = MEMORY,
-) -> Float[Array, ""]:
-    """Exact mean of ‖f(y) − (A y + b)‖² over y = x_i + σε.
-
-    Affine references are the denoiser of one Gaussian component, A = Σ(Σ+σ²I)⁻¹ and b = μ − Aμ, of one sample (A = 0,
-    b = x_1), and the filters of Cor. 3.3. Distances to other denoisers are sampled, see `sampled_distance`.
-
-    Args:
-        weights: decoder and encoder, (d, p) each.
-        x: samples, (n, d).
-        slope: A, (d, d).
-        intercept: b, (d,).
-        noise_std: σ ≥ 0.
-        memory: as in `expected_loss`.
-
-    Raises:
-        ValueError: bad arguments.
-    """
-    weights, x, noise_std, _ = arguments(weights, x, noise_std)
-    slope = checks.array("slope", slope, 2).astype(x.dtype)
-    intercept = checks.array("intercept", intercept, 1).astype(x.dtype)
-    checks.shape("slope", slope, (x.shape[1], x.shape[1]))
-    checks.shape("intercept", intercept, (x.shape[1],))
-    return _affine_distance(weights, x, slope, intercept, noise_std**2, memory)
-
-
-@partial(jax.jit, static_argnames="memory")
-@_full_precision
-def _affine_distance(
-    weights: Weights, x: Array, slope: Array, intercept: Array, variance: Array, memory: int
-) -> Float[Array, ""]:
-    target = x @ slope.T + intercept[None, :]
-    cross = variance * jnp.sum(weights.decoder * (slope @ weights.encoder), axis=0)
-    covariance = variance * (weights.encoder.T @ weights.encoder)
-    share = shares(x, None)
-    own = share @ jnp.sum(target**2, axis=1) + variance * jnp.sum(slope**2)
-    return own + _square(weights, x @ weights.encoder, covariance, target, cross, share, memory)
 
 
 def mixture_losses(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Float[Array, " K"]:
@@ -188,24 +131,22 @@ def mixture_losses(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> F
 
 
 @jax.jit
-@_full_precision
+@full_precision
 def _mixture_losses(weights: Weights, means: Array, factors: Array, variance: Array) -> Float[Array, " K"]:
-    gram = weights.encoder.T @ weights.encoder
-
     def component(mean: Array, factor: Array) -> Array:
-        encoded, decoded = weights.encoder.T @ factor, weights.decoder.T @ factor
+        cross = jnp.sum((weights.encoder.T @ factor) * (weights.decoder.T @ factor), axis=1)
         own = jnp.sum(mean**2) + jnp.sum(factor**2)
-        return own + _square(
-            weights,
-            (mean @ weights.encoder)[None, :],
-            encoded @ encoded.T + variance * gram,
-            mean[None, :],
-            jnp.sum(encoded * decoded, axis=1),
-            jnp.ones(1, mean.dtype),
-            MEMORY,
-        )
+        z = moments(weights, mean, factor, variance)
+        return own + square(weights, *z, mean[None, :], cross, jnp.ones(1, mean.dtype), MEMORY)
 
     return jax.vmap(component)(means, factors)
+
+
+def moments(weights: Weights, mean: Array, factor: Array, variance: Array) -> tuple[Array, Array]:
+    """Mean (1, p) and covariance (p, p) of z = W₁ᵀy for y ~ N(μ, FFᵀ + σ²I)."""
+    encoded = weights.encoder.T @ factor
+    covariance = encoded @ encoded.T + variance * (weights.encoder.T @ weights.encoder)
+    return (mean @ weights.encoder)[None, :], covariance
 
 
 def mixture_loss(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Float[Array, ""]:
@@ -214,72 +155,6 @@ def mixture_loss(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Flo
     proportions = checks.array("proportions", mixture.proportions, 1).astype(losses.dtype)
     checks.shape("proportions", proportions, losses.shape)
     return proportions @ losses
-
-
-def sampled_loss(
-    key: Key[Array, ""],
-    weights: Weights,
-    x: ArrayLike,
-    *,
-    noise_std: ArrayLike,
-    weight_decay: ArrayLike,
-    draws: int,
-) -> Sampled:
-    """The objective (6) with its noise sampled: `draws` ≥ 2 noises for every sample, and the standard error.
-
-    The samples are fixed, so the error is that of the noise alone: SEM² = (1/n²) Σ_i var_i/draws.
-
-    Raises:
-        ValueError: bad weights, samples, σ, λ, key or draws.
-    """
-    weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
-    error = _sampled(key, lambda y: jnp.sum((denoise(weights, y) - x) ** 2, axis=1), x, noise_std, draws)
-    penalty = jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2)
-    return Sampled(error.mean + weight_decay * penalty, error.sem)
-
-
-def sampled_distance(
-    key: Key[Array, ""],
-    weights: Weights,
-    x: ArrayLike,
-    reference: Callable[[Array], Array],
-    *,
-    noise_std: ArrayLike,
-    draws: int,
-) -> Sampled:
-    """Mean of ‖f(y) − f_ref(y)‖² over y = x_i + σε, sampled as in `sampled_loss`, and its standard error.
-
-    Args:
-        key: a typed key.
-        weights: decoder and encoder, (d, p) each.
-        x: samples, (n, d): the training set, or fresh ones for a distance on test data.
-        reference: f_ref from (n, d) to (n, d), such as the empirical denoiser (3) or a mixture's posterior mean.
-        noise_std: σ ≥ 0.
-        draws: noises for every sample, at least 2.
-
-    Raises:
-        ValueError: bad weights, samples, σ, key or draws.
-    """
-    weights, x, noise_std, _ = arguments(weights, x, noise_std)
-    return _sampled(key, lambda y: jnp.sum((denoise(weights, y) - reference(y)) ** 2, axis=1), x, noise_std, draws)
-
-
-def _sampled(key: Array, error: Callable[[Array], Array], x: Array, noise_std: Array, draws: int) -> Sampled:
-    """Mean over samples and draws of an error per row, with running means and squared deviations (Welford)."""
-    checks.typed_key("key", key)
-    draws = checks.integer("draws", draws, 2)
-
-    def draw(carry: tuple[Array, Array], index: Array):
-        mean, squares = carry
-        y = x + noise_std * jax.random.normal(derive(key, "risk noise", index), x.shape, x.dtype)
-        value = error(y)
-        moved = mean + (value - mean) / (index + 1).astype(x.dtype)
-        return (moved, squares + (value - mean) * (value - moved)), None
-
-    start = jnp.zeros(x.shape[0], x.dtype), jnp.zeros(x.shape[0], x.dtype)
-    (mean, squares), _ = jax.lax.scan(draw, start, jnp.arange(draws))
-    variances = squares / (draws * (draws - 1))
-    return Sampled(jnp.mean(mean), jnp.sqrt(jnp.sum(variances)) / x.shape[0])
 
 
 def shares(x: Array, samples: ArrayLike | None) -> Array:
