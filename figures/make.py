@@ -20,6 +20,7 @@ import tyro
 import xarray as xr
 
 from dae_theory import records
+from figures import _summary
 from figures.look import style
 from figures.records import again, keep
 from figures.report import page
@@ -119,7 +120,8 @@ def _from_scratch(options: Options, name: str) -> None:
     sim, config = (before[1]["name"], before[1]["config"]) if before else (name, {})
     folder = again.run(sim, config, options.out / "records")
     data, _ = make(name, folder, options.out / name, options.style)
-    print(again.compare(script(name).summary(before[0]) if before else [], script(name).summary(data)))
+    committed = _summary.rows(script(name), before[0]) if before else []
+    print(again.compare(committed, _summary.rows(script(name), data)))
 
 
 if __name__ == "__main__":

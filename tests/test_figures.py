@@ -82,7 +82,7 @@ def test_figures_draw_in_both_styles_and_carry_their_origin(name, look, tmp_path
 @pytest.mark.parametrize("name", DRAWN)
 def test_figures_state_their_numbers(name):
     data, _ = records.read(DATA / name)
-    rows = make.script(name).summary(data)
+    rows = _summary.rows(make.script(name), data)
     assert rows
     assert len({(row.claim, row.label) for row in rows}) == len(rows)
     for row in rows:
@@ -142,7 +142,7 @@ def test_the_page_has_every_figure_with_its_claim_and_numbers(name, page):
     (picture,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', section)
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
         assert np.ptp(np.asarray(image.convert("L"))) > 200
-    for row in make.script(name).summary(data):
+    for row in _summary.rows(make.script(name), data):
         for cell in _summary.cells(row):
             assert html.escape(cell) in section
 
@@ -243,7 +243,7 @@ def test_from_scratch_runs_the_sim_again_and_compares(tmp_path, capsys):
     out = tmp_path / "out"
     make.main(make.Options(("zero_columns",), records=committed.parent, out=out, from_scratch=True))
     said = capsys.readouterr().out
-    count = len(make.script("zero_columns").summary(record.read()))
+    count = len(_summary.rows(make.script("zero_columns"), record.read()))
     assert f"{count} of {count} numbers agree with the committed record" in said
     again = records.read(next((out / "records").rglob("manifest.json")).parent)[0]
     assert again.identical(record.read())

@@ -37,7 +37,7 @@ def write(root: Path, names: Sequence[str], target: Path) -> Path:
     for name in names:
         data, manifest = records.read(root / name)
         module = importlib.import_module(f"figures.{name}")
-        tables[name] = (module, module.summary(data), manifest)
+        tables[name] = (module, _summary.rows(module, data), manifest)
         figures.append(_figure(name, module, data, tables[name][1], manifest))
     verify = _found(root / "verify")
     cells = _found(root / explorer.CELLS)
