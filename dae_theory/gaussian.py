@@ -1,11 +1,12 @@
-"""Moments of ReLUs of Gaussian variables in closed form, with their derivatives by Price's theorem.
+r"""Moments of ReLUs of Gaussian variables in closed form, with their derivatives by Price's theorem.
 
 z = (z₁ … z_p) ~ N(m, C), s_j = √C_jj, a_j = m_j/s_j, ρ = C_ij/(s_i s_j), and P, F, F', φ₂ of `bivariate` at
 (a_i, a_j; ρ):
 
-    E (z_i)₊          = m_i Φ(a_i) + s_i φ(a_i)
-    E (z_i)₊²         = (m_i² + s_i²) Φ(a_i) + m_i s_i φ(a_i)
-    E (z_i)₊(z_j)₊    = (m_i m_j + C_ij) P + m_j s_i F + m_i s_j F' + s_i s_j (1−ρ²) φ₂
+$$\mathbb{E} (z_i)_+ = m_i \Phi(a_i) + s_i \varphi(a_i) , \qquad
+\mathbb{E} (z_i)_+^2 = (m_i^2 + s_i^2) \Phi(a_i) + m_i s_i \varphi(a_i)$$
+
+$$\mathbb{E} (z_i)_+ (z_j)_+ = (m_i m_j + C_{ij}) P + m_j s_i F + m_i s_j F' + s_i s_j (1 - \rho^2) \varphi_2$$
 
 A Gaussian expectation E obeys ∂E/∂C_ij = ∂²E/∂m_i∂m_j and ∂E/∂C_ii = ½ ∂²E/∂m_i² (Price), and a ReLU's first two
 derivatives are a gate and a point mass, so the derivatives of each row above are among

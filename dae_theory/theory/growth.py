@@ -1,8 +1,8 @@
-"""Newcomers: does a neuron that is zero stay zero beside the memorizing solution?
+r"""Newcomers: does a neuron that is zero stay zero beside the memorizing solution?
 
 A new pair ε(u, v), ‖u‖ = ‖v‖ = 1, changes the objective (6) by 2ε²(λ − ⟨g(u), v⟩) + O(ε⁴), with the pull
 
-    g(u) = (1/n) Σ_i E[(x_i − f(y_i)) (uᵀy_i)₊]      [X5]
+$$g(u) = \frac{1}{n} \sum_i \mathbb{E} \left[ (x_i - f(y_i)) \, (u^\top y_i)_+ \right] , \qquad \text{[X5]}$$
 
 so zero columns are stable iff max_u ‖g(u)‖ ≤ λ. Cor. 3.2 keeps them zero at any λ; at small λ they grow. Here g is in
 closed form for the memorizing solution with its gates as they should be: open on the own sample, shut on the others.
