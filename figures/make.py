@@ -20,13 +20,11 @@ import tyro
 import xarray as xr
 
 from dae_theory import records
-from figures import _summary
 from figures.look import style
-from figures.records import again, keep
+from figures.records import again, found, keep
 from figures.report import page
 
 HERE = Path(__file__).parent
-DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def script(name: str) -> Any:
 def make(name: str, folder: Path, target: Path, look: str = "paper") -> tuple[xr.Dataset, dict[str, Any]]:
     """Draw one figure from the record in a folder; returns the record."""
     data, manifest = records.read(folder)
-    expected = DRAWN_FROM.get(name, name)
+    expected = found.DRAWN_FROM.get(name, name)
     if manifest["name"] != expected:
         raise ValueError(f"record must be one of the sim {expected}; {folder} is one of {manifest['name']}")
     figure = script(name).draw(data)
@@ -93,7 +91,7 @@ def main(options: Options) -> None:
         if options.record is not None:
             make(options.names[0], options.record, options.record / "figure", options.style)
             if options.keep:
-                print(f"kept    {keep.keep(options.record, options.records / options.names[0])}")
+                print(f"kept    {keep.keep(options.record, found.folder(options.records, options.names[0]))}")
             return
         names = options.names or [name for name in available() if _committed(options, name).is_file()]
         if not names:
@@ -102,7 +100,7 @@ def main(options: Options) -> None:
             if options.from_scratch:
                 _from_scratch(options, name)
             else:
-                make(name, options.records / name, options.out / name, options.style)
+                make(name, found.folder(options.records, name), options.out / name, options.style)
         print(f"{len(names)} figures in {time.perf_counter() - started:.0f} s")
         if options.report:
             print(f"report  {page.write(options.records, names, options.out / 'report.html')}")
@@ -111,7 +109,7 @@ def main(options: Options) -> None:
 
 
 def _committed(options: Options, name: str) -> Path:
-    return options.records / name / "manifest.json"
+    return found.folder(options.records, name) / "manifest.json"
 
 
 def _from_scratch(options: Options, name: str) -> None:
@@ -120,8 +118,7 @@ def _from_scratch(options: Options, name: str) -> None:
     sim, config = (before[1]["name"], before[1]["config"]) if before else (name, {})
     folder = again.run(sim, config, options.out / "records")
     data, _ = make(name, folder, options.out / name, options.style)
-    committed = _summary.rows(script(name), before[0]) if before else []
-    print(again.compare(committed, _summary.rows(script(name), data)))
+    print(again.compare(found.rows(name, before[0]) if before else [], found.rows(name, data)))
 
 
 if __name__ == "__main__":

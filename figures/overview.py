@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from figures import _summary
 from figures.look import pictures, style
 
 LOOKS = (("few", "#D55E00", "memorizing"), ("many", "#0072B2", "generalizing"))
@@ -44,13 +43,3 @@ def draw(data: xr.Dataset) -> Figure:
             row[3], [pictures.square(one["denoised"], side)], places=1, limits=limits, below=["output $f(y)$"]
         )
     return figure
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """Effective neurons behind the two pictures' kinds of nets."""
-    name = next(name for name in data["world"].values if "centred" in str(name))
-    scores = data["scores"].sel(world=name, score="participation_ratio")
-    return [
-        _summary.mean(f"{name}, {group}: participation ratio", "§3", scores.sel(group=group).mean("point"))
-        for group in scores["group"].values[:2]
-    ]

@@ -22,7 +22,7 @@ from PIL import Image
 
 from dae_theory import records
 from figures import _summary
-from figures.records import again
+from figures.records import again, found
 from figures.report import errata, explorer
 from figures.report.tables import table
 
@@ -35,9 +35,9 @@ def write(root: Path, names: Sequence[str], target: Path) -> Path:
     """Write the page for the figures of these names, from the records under `root`."""
     figures, tables = [], {}
     for name in names:
-        data, manifest = records.read(root / name)
+        data, manifest = records.read(found.folder(root, name))
         module = importlib.import_module(f"figures.{name}")
-        tables[name] = (module, _summary.rows(module, data), manifest)
+        tables[name] = (module, found.rows(name, data), manifest)
         figures.append(_figure(name, module, data, tables[name][1], manifest))
     verify = _found(root / "verify")
     cells = _found(root / explorer.CELLS)
@@ -66,13 +66,20 @@ def _figure(name: str, module: Any, data: xr.Dataset, rows: Sequence[_summary.Ro
     """Claim, picture, numbers, settings."""
     claim, *rest = inspect.getdoc(module).split("\n\n", 1)  # type: ignore[union-attr]
     reading = "".join(f"<p>{html.escape(' '.join(rest[0].split()))}</p>" if rest else "")
+    numbers = table(HEADER, map(_summary.cells, rows), verdict=5) if rows else _elsewhere(name)
     return (
         f'<section id="figure-{name}"><h2>{html.escape(" ".join(claim.split()))}</h2>'
         f'<p class="origin">figure <code>{name}</code>, record {manifest["name"]}/{manifest["hash"]},'
         f" commit {_commit(manifest)}</p>"
         f'<img alt="{html.escape(claim, quote=True)}" src="{_picture(module, data)}">{reading}'
-        f"{table(HEADER, map(_summary.cells, rows), verdict=5)}{_manifest(manifest)}</section>"
+        f"{numbers}{_manifest(manifest)}</section>"
     )
+
+
+def _elsewhere(name: str) -> str:
+    """Where the numbers of a second figure of one record are."""
+    other = found.DRAWN_FROM[name]
+    return f'<p>Its numbers are those of <a href="#figure-{other}">{other}</a>, drawn from the same record.</p>'
 
 
 def _picture(module: Any, data: xr.Dataset) -> str:
