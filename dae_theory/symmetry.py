@@ -20,6 +20,10 @@ from jaxtyping import Array, Bool, Float, Int
 from dae_theory import checks
 from dae_theory.model import Weights, pad_width, represent
 
+# size ‖w₁‖‖w₂‖, over that of the largest neuron, up to which a neuron does not count: f is the sum of its neurons, each
+# at most its size times ‖y‖, so one that is left out moves f by less than a thousandth of what the largest one can say
+NEGLIGIBLE = 1e-3
+
 
 @struct.dataclass
 class Merged:
@@ -138,7 +142,14 @@ def asymmetry(weights: Weights) -> Float[Array, ""]:
     return jnp.linalg.norm(balanced.encoder - balanced.decoder) / jnp.linalg.norm(balanced.encoder)
 
 
-def merge_parallel(weights: Weights, cosine: float = 0.99, *, negligible: float = 1e-4) -> Merged:
+@jax.jit
+def alive(weights: Weights) -> Bool[Array, " p"]:
+    """Which neurons count: ‖w₁_j‖‖w₂_j‖ > `NEGLIGIBLE` · max_j ‖w₁_j‖‖w₂_j‖, shape (p,)."""
+    sizes = _lengths(weights.encoder) * _lengths(weights.decoder)
+    return sizes > NEGLIGIBLE * jnp.max(sizes)
+
+
+def merge_parallel(weights: Weights, cosine: float = 0.99, *, negligible: float = NEGLIGIBLE) -> Merged:
     """Merge the parallel copies of every neuron; columns c₁ŵ, c₂ŵ, … act as one of length √(Σ c²) (balanced).
 
     With s_j = ‖w₁_j‖‖w₂_j‖ and unit directions û_j, v̂_j of encoder and decoder, the largest neuron left leads, and
@@ -153,8 +164,8 @@ def merge_parallel(weights: Weights, cosine: float = 0.99, *, negligible: float 
     Args:
         weights: Weights of one network, (d, p).
         cosine: c in (0, 1].
-        negligible: Neurons with s_j ≤ negligible · max s are kept, but not counted in `live`; the default is a
-            hundredth of the largest neuron's length.
+        negligible: Neurons with s_j ≤ negligible · max s are kept, but not counted in `live`; see
+            `NEGLIGIBLE`.
 
     Raises:
         ValueError: `cosine` is outside (0, 1], or `negligible` outside [0, 1).

@@ -16,14 +16,14 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import ensemble
+from dae_theory.directions import unit
 from dae_theory.grid import Grid
 from dae_theory.model import represent
 from dae_theory.randomness import derive
-from dae_theory.symmetry import merge_parallel
+from dae_theory.symmetry import alive, merge_parallel
 from dae_theory.training import Settings, train
 from sims import launch, phase_diagram
 from sims.launch import limits
-from sims.nets.cell import NEGLIGIBLE
 from sims.worlds import sources
 from sims.worlds.axes import AXES, coordinates
 
@@ -123,16 +123,14 @@ def _inside(
     settings = replace(settings, noise_std=point["sigma"], weight_decay=point["lambda"])
     trained = train(key, x, settings, samples=samples, neurons=point["p"])
     merged = merge_parallel(jax.tree.map(lambda w: w.astype(jnp.float64), trained.weights), 0.99)
-    alive = merged.sizes > NEGLIGIBLE * merged.sizes[0]
-    encoder = merged.weights.encoder * jnp.where(alive, 1.0, 0.0)[None, :]
+    encoder = merged.weights.encoder * jnp.where(alive(merged.weights), 1.0, 0.0)[None, :]
 
     directions = world.spectrum.directions[:, :, : config.directions]
     components = jnp.einsum("kdr,dp->pkr", directions, encoder).reshape(encoder.shape[1], -1)
     norms = jnp.linalg.norm(encoder, axis=0)
     rest = jnp.sqrt(jnp.maximum(norms**2 - jnp.sum((basis.T @ encoder) ** 2, axis=0), 0))
     x = x.astype(jnp.float64)
-    unit = x / jnp.linalg.norm(x, axis=1, keepdims=True)
-    cosine = unit @ encoder / jnp.where(norms > 0, norms, 1)[None, :]
+    cosine = unit(x) @ encoder / jnp.where(norms > 0, norms, 1)[None, :]
     cosine = jnp.where(jnp.arange(rows)[:, None] < samples, cosine, -1.0)
 
     def representation(clean: Array, kind: str) -> Array:

@@ -134,6 +134,23 @@ def test_negligible_neurons_are_kept_but_not_counted():
     assert int(symmetry.merge_parallel(_inside(columns, columns), negligible=0.0).live) == 2
 
 
+def test_neurons_that_do_not_count_move_f_by_less_than_a_thousandth_of_the_largest(key):
+    """Both columns decide, and so does the largest neuron: not the scale of the weights, nor how a neuron splits it."""
+    lengths = np.array([3.0, 0.3, 0.11, 0.05, 0.0])  # sizes over the largest: 1, 1e-2, 1.3e-3, 2.8e-4, 0
+    encoder, decoder = (np.asarray(jax.random.normal(one, (4, 5))) for one in jax.random.split(key))
+    encoder, decoder = (lengths * columns / np.linalg.norm(columns, axis=0) for columns in (encoder, decoder))
+    expected = [True, True, True, False, False]
+    tilt = np.array([1.0, 10.0, 0.1, 100.0, 1.0])
+    for scale in (1.0, 1e-5):
+        weights = _inside(scale * decoder / tilt, encoder * tilt)
+        np.testing.assert_array_equal(symmetry.alive(weights)[:5], expected)
+        assert int(symmetry.merge_parallel(weights).live) == 3
+    kept = _inside(*(np.where(expected, columns, 0) for columns in (decoder, encoder)))
+    y = jax.random.normal(jax.random.key(1), (50, 6))
+    moved = jnp.linalg.norm(denoise(_inside(decoder, encoder), y) - denoise(kept, y), axis=1)
+    assert np.all(moved <= symmetry.NEGLIGIBLE * lengths[0] ** 2 * jnp.linalg.norm(y, axis=1))
+
+
 def test_merging_and_matching_under_vmap_in_float32_is_that_of_each_member(rng):
     learned, reference = _arrays(*rng.standard_normal((2, 3, 6, 8))), _arrays(*rng.standard_normal((2, 3, 6, 4)))
     single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (learned, reference))

@@ -123,3 +123,26 @@ def test_gate_refusals(refused, weights, points):
         theory.firing_probability(weights, points, noise_std=-SIGMA)
     with refused("x"):
         theory.gate_error(points.at[0].set(0), noise_std=SIGMA)
+
+
+def test_memorizing_margins_are_those_of_its_weights(points):
+    """Free of the columns' lengths; on a simplex the margin R/((n − 1)σ), and Φ(−cross) is the worst gate error."""
+    found = theory.memorizing_margins(points, noise_std=SIGMA)
+    own = np.arange(len(points))
+    weights = theory.memorizing_weights(points, noise_std=SIGMA, weight_decay=1e-3)
+    expected = theory.margins(weights, points, own, own, noise_std=SIGMA)
+    np.testing.assert_allclose(found.own, expected.own, rtol=1e-13)
+    np.testing.assert_allclose(found.cross, expected.cross, rtol=1e-13)
+    np.testing.assert_allclose(found.own, np.linalg.norm(points, axis=1) / SIGMA, rtol=1e-13)
+    wrong = theory.gate_error(points, noise_std=SIGMA).worst
+    np.testing.assert_allclose(norm.sf(found.worst), wrong, rtol=1e-12)
+    simplex = data.simplex_means(jax.random.key(3), dimension=5, components=4, radius=2.0)
+    margin = theory.simplex_gate_margin(4, 2.0, SIGMA)
+    np.testing.assert_allclose(theory.memorizing_margins(simplex, noise_std=SIGMA).cross, margin, rtol=1e-12)
+
+
+def test_memorizing_margins_refuse(points, refused):
+    with refused("noise_std"):
+        theory.memorizing_margins(points, noise_std=0.0)
+    with refused("x"):
+        theory.memorizing_margins(points.at[1].set(0.0), noise_std=SIGMA)

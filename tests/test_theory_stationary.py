@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import root_scalar
 
 from dae_theory import data, model, risk, theory
 
@@ -118,3 +119,72 @@ def test_zero_columns_grow_below_the_threshold_only():
         slope = (16 * change(0.01) / 0.01**2 - change(0.04) / 0.04**2) / 15
         np.testing.assert_allclose(slope, 2 * (decay - force), rtol=1e-4)
         assert (slope < 0) == (decay < threshold)
+
+
+@pytest.mark.parametrize(("samples", "sigma"), [(3, 0.4), (3, 0.3), (5, 0.25), (5, 0.2), (8, 0.1)])
+def test_residual_on_a_simplex_to_first_order(samples, sigma):
+    """∂L at (9), and the minimum of (6) along W₁ = W₂ = √q X̂ᵀ, off by the order of one more foreign gate: nΦ(−γ/σ)."""
+    radius, decay = 3.0, 1e-3
+    x = data.simplex_means(jax.random.key(5), dimension=10, components=samples, radius=radius)
+    numbers = {"noise_std": sigma, "weight_decay": decay}
+    weights = theory.memorizing_weights(x, **numbers)
+    found = theory.simplex_residual(samples, radius, **numbers)
+    second = samples * float(theory.simplex_gate_error(samples, radius, sigma))
+    _, gradient = exact_wide(weights, x, **numbers)
+    np.testing.assert_allclose(found.gradient_norm, gradient, rtol=second)
+
+    length = float(jnp.linalg.norm(weights.encoder[:, 0]))
+
+    def slope(change):
+        return ray_slope(weights, x, change / length, sigma, decay)
+
+    reach = 10 * abs(float(found.shift))
+    shift = root_scalar(slope, bracket=(-reach, reach), xtol=1e-6 * reach).root
+    np.testing.assert_allclose(found.shift, shift, rtol=3 * second)
+    np.testing.assert_allclose(found.squared_norm, samples * found.shift**2, rtol=1e-14)
+
+
+def exact_wide(weights, x, noise_std, weight_decay):
+    """As `exact`, for up to eight neurons."""
+    padded = jnp.pad(x, ((0, ROWS - len(x)), (0, 0)))
+    return _exact(model.pad_width(weights, 8), padded, len(x), float(noise_std), float(weight_decay))
+
+
+def ray_slope(weights, x, share, noise_std, weight_decay):
+    """dL/ds along (1 + s)·weights."""
+    padded = jnp.pad(x, ((0, ROWS - len(x)), (0, 0)))
+    return float(_ray_slope(model.pad_width(weights, 8), padded, len(x), share, noise_std, weight_decay))
+
+
+@jax.jit
+def _ray_slope(weights, x, samples, share, noise_std, weight_decay):
+    def loss(share):
+        stretched = jax.tree.map(lambda columns: (1 + share) * columns, weights)
+        return risk.expected_loss(stretched, x, noise_std=noise_std, weight_decay=weight_decay, samples=samples)
+
+    return jax.grad(loss)(share)
+
+
+def test_residual_on_a_simplex_falls_like_the_law():
+    """‖R‖² ~ (σ/γ)⁶ e^(−γ²/σ²) as σ → 0: the slope of log ‖R‖² + 6 log t against t² tends to −1."""
+    t = np.asarray([20.0, 25.0])
+    gamma = 1.0
+    norms = [theory.simplex_residual(3, 2.0, noise_std=gamma / one, weight_decay=0.0).squared_norm for one in t]
+    logs = np.log(np.asarray(norms)) + 6 * np.log(t)
+    np.testing.assert_allclose(np.diff(logs) / np.diff(t**2), -1, atol=4 / t[0] ** 2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "change"),
+    [
+        ("samples", {"samples": 1}),
+        ("radius", {"radius": 0.0}),
+        ("noise_std", {"noise_std": 0.0}),
+        ("weight_decay", {"weight_decay": 3.0}),
+        ("weight_decay", {"weight_decay": -1.0}),
+    ],
+)
+def test_residual_refuses(argument, change, refused):
+    good = {"samples": 3, "radius": 3.0, "noise_std": 0.2, "weight_decay": 0.1}
+    with refused(argument):
+        theory.simplex_residual(**{**good, **change})

@@ -60,11 +60,13 @@ from dae_theory.theory.denoisers import empirical_denoiser, mixture_denoiser, mi
 from dae_theory.theory.gains import (
     block_gains,
     duplicate_norm_squared,
+    gain,
     memorizing_gains,
     population_gains,
     survival_copies,
+    weight_decay_of_gain,
 )
-from dae_theory.theory.gates import GateError, Margins, firing_probability, gate_error, margins
+from dae_theory.theory.gates import GateError, Margins, firing_probability, gate_error, margins, memorizing_margins
 from dae_theory.theory.growth import (
     growth_force,
     growth_threshold,
@@ -95,12 +97,14 @@ from dae_theory.theory.phases import (
     simplex_gate_margin,
     width_condition,
 )
+from dae_theory.theory.residual import SimplexResidual, simplex_residual
 from dae_theory.theory.spectra import Spectrum, mixture_spectrum, sample_spectrum
 
 __all__ = [
     "Allocation",
     "GateError",
     "Margins",
+    "SimplexResidual",
     "Spectrum",
     "allocation_condition",
     "angle_condition",
@@ -114,6 +118,7 @@ __all__ = [
     "duplicate_norm_squared",
     "empirical_denoiser",
     "firing_probability",
+    "gain",
     "gate_condition",
     "gate_error",
     "growth_force",
@@ -123,6 +128,7 @@ __all__ = [
     "memorizing_boundary",
     "memorizing_gains",
     "memorizing_loss",
+    "memorizing_margins",
     "memorizing_objective",
     "memorizing_weights",
     "mixture_denoiser",
@@ -141,7 +147,9 @@ __all__ = [
     "sample_spectrum",
     "simplex_gate_error",
     "simplex_gate_margin",
+    "simplex_residual",
     "survival_copies",
     "tied_growth_gain",
+    "weight_decay_of_gain",
     "width_condition",
 ]

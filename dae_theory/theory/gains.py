@@ -116,6 +116,28 @@ def population_gains(mixture: Any, ranks: Any, *, noise_std: Any, weight_decay: 
     return mixture_blocks(mixture, ranks, noise_std=noise_std, weight_decay=weight_decay)[2]
 
 
+def weight_decay_of_gain(gain: Any, eigenvalue: Any, proportion: Any, *, noise_std: Any) -> Float[Array, "*batch"]:
+    """λ = ρ(e − a(e + σ²)), at which theory has the gain a > 0 on a direction: the inverse of `gain` in λ.
+
+    For a net whose optimizer has no λ of (6), such as decoupled decay: a is ‖w₁‖‖w₂‖ of the neuron that holds a sample,
+    e = ‖x‖² and ρ = 1/n. Below zero where the gain is above that of no decay, e/(e + σ²).
+
+    Args:
+        gain: a, any shape.
+        eigenvalue: e ≥ 0 of the direction; must broadcast with a.
+        proportion: share ρ > 0 of its block; must broadcast with a.
+        noise_std: σ ≥ 0.
+
+    Raises:
+        ValueError: e < 0, ρ ≤ 0 or σ < 0.
+    """
+    checks.non_negative("eigenvalue", eigenvalue)
+    checks.positive("proportion", proportion)
+    eigenvalue = jnp.asarray(eigenvalue, jnp.result_type(jnp.asarray(gain).dtype, float))
+    variance = number("noise_std", noise_std, eigenvalue.dtype) ** 2
+    return jnp.asarray(proportion) * (eigenvalue - jnp.asarray(gain) * (eigenvalue + variance))
+
+
 def survival_copies(x: Any, *, samples: Any, weight_decay: Any) -> Float[Array, "*batch"]:
     """Copies m* = nλ/‖x‖² from which on a sample survives the weight decay, Cor. 3.4: it does iff m > m*.
 

@@ -107,10 +107,27 @@ def gate_error(x: Any, *, noise_std: Any) -> GateError:
     Raises:
         ValueError: bad samples, a zero sample, or σ < 0.
     """
-    x = checks.samples("x", x)
-    if not checks.is_traced(x) and not np.all(np.any(np.asarray(x), axis=1)):
-        raise ValueError(f"x must not contain a zero sample; got one in row {np.argmin(np.any(np.asarray(x), axis=1))}")
+    x = _nonzero_samples(x)
     return _gate_error(x, number("noise_std", noise_std, x.dtype))
+
+
+def memorizing_margins(x: Any, *, noise_std: Any) -> Margins:
+    """Margins of the memorizing solution (9), [X1], free of its columns' lengths: own ‖x_j‖/σ, cross as below.
+
+        cross_j = min_{i≠j} −cos_ij ‖x_i‖/σ
+
+    On a simplex `cross` is `simplex_gate_margin`; it is negative where two samples are at an acute angle.
+
+    Args:
+        x: samples, none of them zero, shape (n, d).
+        noise_std: σ > 0.
+
+    Raises:
+        ValueError: bad samples, a zero sample, or σ ≤ 0.
+    """
+    x = _nonzero_samples(x)
+    own = jnp.arange(len(x))
+    return margins(Weights(decoder=x.T, encoder=x.T), x, own, own, noise_std=noise_std)
 
 
 @jax.jit
@@ -144,6 +161,14 @@ def _normal_above_zero(mean: Array, deviation: Array) -> Array:
     """P(z > 0) for z ~ N(mean, deviation²), with its limit where the deviation is zero."""
     random = deviation > 0
     return jnp.where(random, ndtr(mean / jnp.where(random, deviation, 1)), (mean > 0).astype(mean.dtype))
+
+
+def _nonzero_samples(x: Any) -> Float[Array, "n d"]:
+    """Samples that all have a direction."""
+    x = checks.samples("x", x)
+    if not checks.is_traced(x) and not np.all(np.any(np.asarray(x), axis=1)):
+        raise ValueError(f"x must not contain a zero sample; got one in row {np.argmin(np.any(np.asarray(x), axis=1))}")
+    return x
 
 
 def _samples_of(weights: Weights, x: Any) -> Float[Array, "n d"]:

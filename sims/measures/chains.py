@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from dae_theory import data, diffusion, representation, sampling, symmetry, theory
+from dae_theory.directions import unit as unit
 
 
 @jax.jit
@@ -40,9 +41,3 @@ def follow_mixture(key: Array, mixture: data.GaussianMixture, schedule: Array, s
     """Ends of the chains of f_gt, the posterior mean of a mixture with spread orthogonal to the means."""
     f_gt = sampling.by_noise(partial(theory.mixture_denoiser, mixture, orthogonal=True))
     return sampling.sample(key, f_gt, schedule, start, step=sampling.heun).x
-
-
-def unit(rows: Array) -> Array:
-    """Rows over their lengths; a chain that ends at 0, where every gate is shut, has no direction and stays there."""
-    length = jnp.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / jnp.where(length > 0, length, 1)

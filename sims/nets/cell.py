@@ -9,16 +9,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dae_theory import certify, memorization, risk, theory
+from dae_theory.directions import unit
 from dae_theory.model import Weights, denoise, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
-from dae_theory.symmetry import merge_parallel
+from dae_theory.symmetry import alive, merge_parallel
 from dae_theory.training import Settings, train
-from sims.measures.chains import unit
 from sims.worlds.sources import World
 
 ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
-NEGLIGIBLE = 1e-3  # size, relative to the largest neuron, below which a merged neuron is not counted
 SLICE = 64  # training rows of one piece of an exact loss: a cell pays for the rows it has, not for the padding
 POLISHED = 1e-8  # gradient norm at which polishing stops
 
@@ -86,16 +85,16 @@ def member(
     measured |= _stored(weights, x, distinct)
     measured |= _memorized(output[evaluation:], world.fresh, x, distinct)
     spectrum = world.spectrum
-    eigenvalues, share = spectrum.eigenvalues, spectrum.proportions[:, None]
-    gains = jnp.maximum(eigenvalues - decay / share, 0) / (eigenvalues + sigma**2)
+    levels = {"ridge": sigma**2, "weight_decay": decay}
+    gains = theory.gain(spectrum.eigenvalues, spectrum.proportions[:, None], **levels)
     few = slice(None, 32)
-    lengths = jnp.sum(x[picked][few] ** 2, axis=1)
+    squares = jnp.sum(x[picked][few] ** 2, axis=1)
     return measured | {
         "error_against_spiky": jacobian_error(
             weights,
             x[picked][few],
-            (x[picked][few] / jnp.sqrt(lengths)[:, None])[:, :, None],
-            (jnp.maximum(lengths - samples.astype(x.dtype) * decay, 0) / (lengths + sigma**2))[:, None],
+            unit(x[picked][few])[:, :, None],
+            theory.gain(squares, 1 / samples.astype(x.dtype), **levels)[:, None],
         ),
         "error_against_balanced": jacobian_error(
             weights, x[picked][few], spectrum.directions[labels[few]], gains[labels[few]]
@@ -166,12 +165,12 @@ def _at_points(weights: Weights, clean, y, output, empirical, truth) -> dict[str
 def _stored(weights: Weights, x: Array, distinct: Array) -> dict[str, Array]:
     """Merged neurons, how many of them lie on a sample, and how many samples have such a neuron."""
     merged = merge_parallel(weights, 0.99)
-    alive = merged.sizes > NEGLIGIBLE * merged.sizes[0]
+    counted = alive(merged.weights)
     cosine = unit(x) @ unit(merged.weights.encoder.T).T
-    cosine = jnp.where(distinct[:, None] & alive[None, :], cosine, -1)
+    cosine = jnp.where(distinct[:, None] & counted[None, :], cosine, -1)
     return {
-        "neurons": jnp.sum(alive),
-        "neurons_on_a_sample": jnp.sum(jnp.max(cosine, axis=0) > ALIGNED) / jnp.sum(alive),
+        "neurons": jnp.sum(counted),
+        "neurons_on_a_sample": jnp.sum(jnp.max(cosine, axis=0) > ALIGNED) / jnp.sum(counted),
         "stored_samples": jnp.sum(jnp.max(cosine, axis=1) > ALIGNED) / jnp.sum(distinct),
     }
 
