@@ -123,7 +123,8 @@ def _inside(
     settings = replace(settings, noise_std=point["sigma"], weight_decay=point["lambda"])
     trained = train(key, x, settings, samples=samples, neurons=point["p"])
     merged = merge_parallel(jax.tree.map(lambda w: w.astype(jnp.float64), trained.weights), 0.99)
-    encoder = merged.weights.encoder * jnp.where(alive(merged.weights), 1.0, 0.0)[None, :]
+    counted = alive(merged.weights)
+    encoder = merged.weights.encoder * jnp.where(counted, 1.0, 0.0)[None, :]
 
     directions = world.spectrum.directions[:, :, : config.directions]
     components = jnp.einsum("kdr,dp->pkr", directions, encoder).reshape(encoder.shape[1], -1)
@@ -136,13 +137,13 @@ def _inside(
     def representation(clean: Array, kind: str) -> Array:
         noise = jax.random.normal(derive(key, f"shown {kind}"), clean.shape, clean.dtype)
         h = represent(merged.weights, clean + point["sigma"].astype(clean.dtype) * noise)
-        return _pad(jnp.where(alive[None, :], h, 0.0), most, axis=1)
+        return _pad(jnp.where(counted[None, :], h, 0.0), most, axis=1)
 
     shown = jnp.arange(config.points)
     return {
         "columns": _pad(jnp.concatenate([components, rest[:, None]], axis=1), most, axis=0),
-        "on_sample": _pad(jnp.where(alive, jnp.max(cosine, axis=0), 0.0), most, axis=0),
-        "alive": jnp.sum(alive).astype(jnp.float32),
+        "on_sample": _pad(jnp.where(counted, jnp.max(cosine, axis=0), 0.0), most, axis=0),
+        "alive": jnp.sum(counted).astype(jnp.float32),
         "train_representation": representation(x[shown % samples], "train"),
         "fresh_representation": representation(world.fresh[shown], "fresh"),
         "train_objective": trained.history.loss[-1].astype(jnp.float32),
