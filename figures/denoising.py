@@ -12,7 +12,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _summary
 from figures.look import pictures, style
 
 NETS = (("net, few", "o", "#D55E00", -0.12), ("net, many", "s", "#0072B2", 0.12))
@@ -93,41 +92,3 @@ def _ratios(axes: Axes, data: xr.Dataset) -> None:
     axes.legend(ncols=2, loc="upper center", fontsize="x-small")
     words = rf"{data.attrs['name']}, $\sigma={data.attrs['noise_std']:g}$, $p={data.attrs['width']}$"
     axes.set_title(words, loc="left")
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """Nets beside their reference, and few beside many on held-out images."""
-    psnr = data["psnr"]
-    on_few, on_many, held_out = (psnr.sel(images=name) for name in ("the few", "the many", "held out"))
-    reference = {name: float(held_out.sel(denoiser=name).mean()) for name in ("net, few", "noisy", "f_gt")}
-    return [
-        _summary.mean(
-            "net on few, its own images, dB below f_emp",
-            "(3)",
-            (on_few.sel(denoiser="f_emp, few") - on_few.sel(denoiser="net, few")),
-        ),
-        _summary.mean(
-            "net on few, held-out images, dB: below the noisy image",
-            "(3)",
-            held_out.sel(denoiser="net, few"),
-            reference["noisy"],
-            relation="≤",
-        ),
-        _summary.mean(
-            "net on many, held-out images, dB: above the net on few",
-            "Cor. 3.3",
-            held_out.sel(denoiser="net, many"),
-            reference["net, few"],
-            relation="≥",
-        ),
-        _summary.mean(
-            "net on many, held-out images, dB below f_gt",
-            "Cor. 3.3",
-            reference["f_gt"] - held_out.sel(denoiser="net, many"),
-        ),
-        _summary.mean(
-            "net on many, dB between its own and held-out images",
-            "Cor. 3.3",
-            on_many.sel(denoiser="net, many") - held_out.sel(denoiser="net, many"),
-        ),
-    ]

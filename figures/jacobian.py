@@ -9,12 +9,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from figures import _summary
 from figures.look import style
 
 LOOKS = {"few": ("o", "#D55E00", "-"), "many": ("s", "#0072B2", "--")}
 FLOOR = 3e-4
-RESOLVED = 0.05
 
 
 def draw(data: xr.Dataset) -> Figure:
@@ -49,37 +47,3 @@ def draw(data: xr.Dataset) -> Figure:
         style.panel_letter(axes, letter, str(name))
     panels[0, 0].set_ylabel("singular value $s_j(J(x))$")
     return figure
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """First and second singular value of few; gains of many."""
-    rows = []
-    for name in data["world"].values:
-        few, many = (data.sel(world=name, regime=regime) for regime in ("few", "many"))
-        kept = many["predicted"] > RESOLVED
-        ratio = (many["measured"] / many["predicted"]).where(kept).mean("index")
-        rows += [
-            _summary.mean(
-                f"few, {name}: first singular value over predicted",
-                "(9)  (‖x‖² − nλ)/(‖x‖² + σ²)",
-                few["measured"].sel(index=1) / few["predicted"].sel(index=1),
-                1.0,
-                tolerance=0.01,
-            ),
-            _summary.mean(
-                f"few, {name}: second singular value",
-                "(9)  rank 1",
-                few["measured"].sel(index=2),
-                0.0,
-                tolerance=0.01,
-                scale=1.0,
-            ),
-            _summary.mean(
-                f"many, {name}: singular values over predicted, mean over j",
-                "(8)  (Λ_j − nλ)/(Λ_j + n_kσ²)",
-                ratio,
-                1.0,
-                tolerance=0.05,
-            ),
-        ]
-    return rows

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _summary
+from dae_theory import compare
 from figures.look import style
 
 LOOKS = (
@@ -34,6 +34,7 @@ NEURONS = 30
 def draw(data: xr.Dataset) -> Figure:
     """A row of bars, then a row for each score, a column for each kind of data."""
     worlds, scores = data["world"].values, data["score"].values
+    said = {row.claim: row for row in compare.kept(data)}
     figure, grid = plt.subplots(
         1 + len(scores), len(worlds), figsize=(style.PAGE, 1.25 * (1 + len(scores))), squeeze=False
     )
@@ -43,7 +44,9 @@ def draw(data: xr.Dataset) -> Figure:
         few, many = (int(n) for n in at["samples"].values)
         grid[0, column].set_title(f"{name}: $n={few}$ and ${many}$", loc="left")
         for row, score in enumerate(scores):
-            _distributions(grid[row + 1, column], at.sel(score=score), SYMBOLS[str(score)])
+            _distributions(
+                grid[row + 1, column], at.sel(score=score), SYMBOLS[str(score)], said[f"{name}: AUROC of {score}"]
+            )
     for row in range(len(scores)):
         grid[row + 1, 0].set_ylabel("share below")
     grid[0, 0].set_ylabel("activation $h_j$")
@@ -60,7 +63,7 @@ def _bars(axes: Axes, at: xr.Dataset) -> None:
     axes.legend(fontsize="x-small", loc="upper right")
 
 
-def _distributions(axes: Axes, at: xr.Dataset, symbol: str) -> None:
+def _distributions(axes: Axes, at: xr.Dataset, symbol: str, auroc: compare.Row) -> None:
     """Cumulative distributions over samples and seeds, the seeds' own as thin lines."""
     for (color, line, label), group in zip(LOOKS, at["group"].values, strict=True):
         values = at["scores"].sel(group=group)
@@ -68,39 +71,17 @@ def _distributions(axes: Axes, at: xr.Dataset, symbol: str) -> None:
             _cumulative(axes, values.isel(seed=seed).values, color=color, linestyle=line, linewidth=0.4, alpha=0.6)
         _cumulative(axes, values.values.ravel(), color=color, linestyle=line, label=label)
     axes.axvline(float(at["theory"]), color="0.2", linewidth=0.8, linestyle="-.", label="theory: one-hot")
-    auroc = at["auroc"]
-    sem = float(auroc.std(ddof=1) / np.sqrt(auroc.size))
     axes.annotate(
-        f"AUROC {float(auroc.mean()):.3f} ± {sem:.3f}", (0.5, 1.02), xycoords="axes fraction", ha="center", va="bottom",
+        f"AUROC {auroc.measured:.3f} ± {auroc.sem:.3f}",
+        (0.5, 1.02),
+        xycoords="axes fraction",
+        ha="center",
+        va="bottom",
         fontsize="x-small",
-    )  # fmt: skip
+    )
     axes.set(xlabel=symbol, yticks=(0, 0.5, 1), ylim=(-0.03, 1.03))
 
 
 def _cumulative(axes: Axes, values: np.ndarray, **look: Any) -> None:
     values = np.sort(values[np.isfinite(values)])
     axes.plot(values, np.arange(1, len(values) + 1) / max(len(values), 1), **look)
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """AUROC of every score, and the participation ratio of both kinds."""
-    rows = []
-    for name in data["world"].values:
-        at = data.sel(world=name)
-        for group in at["group"].values[:2]:
-            ratio = at["scores"].sel(score="participation_ratio", group=group).mean("point")
-            theory = 1.0 if "few" in str(group) else None
-            rows.append(
-                _summary.mean(
-                    f"{name}, {group}: participation ratio",
-                    "§3  one-hot h: 1" if theory else "§3  balanced: ≫ 1",
-                    ratio,
-                    theory,
-                    tolerance=0.1,
-                )
-            )
-        rows += [
-            _summary.mean(f"{name}: AUROC of {score}", "Table 1", at["auroc"].sel(score=score))
-            for score in at["score"].values
-        ]
-    return rows

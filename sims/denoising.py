@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import noise, theory
+from dae_theory import compare, noise, theory
 from dae_theory.model import Weights, denoise
 from dae_theory.randomness import derive
 from sims import launch
@@ -38,47 +38,56 @@ IMAGES = ("the few", "the many", "held out")
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """PSNR of every denoiser on every kind of image, and one example of each."""
-    run.expect(2 * config.seeds, 2 * config.seeds * config.steps)
-    (world,) = few_and_many.image_worlds(config, config.points, (False,))
-    (nets,) = few_and_many.train_pair(config, run, [world])
+    run.expect(2 * config.seeds, 2 * config.seeds * config.training.steps)
+    (pair,) = few_and_many.of_images(config, config.points, (False,))
+    (nets,) = few_and_many.train_pair(config, run, [pair])
     shape = (len(IMAGES), len(DENOISERS), config.seeds)
     ratio, spread = np.zeros(shape), np.zeros(shape)
     pictures = []
-    for kind, clean in enumerate((world.few, world.many, world.fresh)):
+    for kind, clean in enumerate((pair.few, pair.many, pair.fresh)):
         for seed in range(config.seeds):
             x = clean[jnp.linspace(0, len(clean) - 1, config.points).astype(int)]
             y = noise.corrupt(derive(jax.random.key(config.seed), "evaluation", kind, seed), x, config.noise_std)
-            outputs = _denoised(world, {regime: one(nets[regime], seed) for regime in nets}, y, config.noise_std)
+            outputs = _denoised(pair, {regime: one(nets[regime], seed) for regime in nets}, y, config.noise_std)
             values = np.asarray([_psnr(output, x) for output in outputs])
             ratio[kind, :, seed], spread[kind, :, seed] = values.mean(axis=1), values.std(axis=1)
             if seed == 0:
                 pictures.append(np.stack([x[0], *(output[0] for output in outputs)]))
     quantized = np.round(100 * np.stack(pictures)).clip(-127, 127).astype(np.int8)
-    return xr.Dataset(
+    dataset = xr.Dataset(
         {
             "psnr": (("images", "denoiser", "seed"), ratio),
             "spread": (("images", "denoiser", "seed"), spread),
             "picture": (("images", "shown", "pixel"), quantized),
         },
         coords={
-            "images": list(IMAGES), "denoiser": list(DENOISERS), "seed": np.arange(config.seeds),
+            "images": list(IMAGES),
+            "denoiser": list(DENOISERS),
+            "seed": np.arange(config.seeds),
             "shown": ["clean", *DENOISERS],
         },
-    ).assign_attrs(
-        peak=PEAK, noise_std=config.noise_std, few=len(world.few), many=len(world.many), side=world.side,
-        name=config.images.split(":")[0], width=config.width, points=config.points,
-        held_out=len(world.fresh),
-    )  # fmt: skip
+    )
+    return dataset.assign_attrs(
+        peak=PEAK,
+        noise_std=config.noise_std,
+        few=len(pair.few),
+        many=len(pair.many),
+        side=pair.side,
+        name=config.pictures.images.split(":")[0],
+        width=config.width,
+        points=config.points,
+        held_out=len(pair.fresh),
+    )
 
 
-def _denoised(world: few_and_many.World, nets: dict[str, Weights], y: Array, noise_std: float) -> list[Array]:
+def _denoised(pair: few_and_many.SamplePair, nets: dict[str, Weights], y: Array, noise_std: float) -> list[Array]:
     """Outputs in the order of DENOISERS."""
     return [
         denoise(nets["few"], y),
         denoise(nets["many"], y),
-        theory.empirical_denoiser(world.few, noise_std)(y),
-        theory.empirical_denoiser(world.many, noise_std)(y),
-        theory.mixture_denoiser(world.truth, noise_std, orthogonal=True)(y),
+        theory.empirical_denoiser(pair.few, noise_std)(y),
+        theory.empirical_denoiser(pair.many, noise_std)(y),
+        theory.mixture_denoiser(pair.truth, noise_std, orthogonal=True)(y),
         y,
     ]
 
@@ -88,7 +97,42 @@ def _psnr(output: Any, x: Any) -> np.ndarray:
     return 10 * np.log10(PEAK**2 / np.maximum(np.mean((np.asarray(output) - np.asarray(x)) ** 2, axis=1), 1e-10))
 
 
-def report(data: xr.Dataset) -> str:
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """Nets beside their reference, and few beside many on held-out images."""
+    psnr = data["psnr"]
+    on_few, on_many, held_out = (psnr.sel(images=name) for name in IMAGES)
+    reference = {name: float(held_out.sel(denoiser=name).mean()) for name in ("net, few", "noisy", "f_gt")}
+    many = held_out.sel(denoiser="net, many")
+    return [
+        compare.mean(
+            "net on few, its own images, dB below f_emp",
+            "(3)",
+            on_few.sel(denoiser="f_emp, few") - on_few.sel(denoiser="net, few"),
+        ),
+        compare.mean(
+            "net on few, held-out images, dB: below the noisy image",
+            "(3)",
+            held_out.sel(denoiser="net, few"),
+            reference["noisy"],
+            relation="≤",
+        ),
+        compare.mean(
+            "net on many, held-out images, dB: above the net on few",
+            "Cor. 3.3",
+            many,
+            reference["net, few"],
+            relation="≥",
+        ),
+        compare.mean("net on many, held-out images, dB below f_gt", "Cor. 3.3", reference["f_gt"] - many),
+        compare.mean(
+            "net on many, dB between its own and held-out images",
+            "Cor. 3.3",
+            on_many.sel(denoiser="net, many") - many,
+        ),
+    ]
+
+
+def describe(data: xr.Dataset) -> str:
     """PSNR, mean ± SEM over seeds."""
     rows = []
     for denoiser in data["denoiser"].values:
@@ -98,17 +142,15 @@ def report(data: xr.Dataset) -> str:
             cells.append(f"{float(values.mean()):.2f} ± {float(values.std(ddof=1) / np.sqrt(values.size)):.2f}")
         rows.append([str(denoiser), *cells])
     given = data.attrs
-    return "\n".join(
-        [
-            f"PSNR in dB at σ = {given['noise_std']:g}, peak {given['peak']:g}, {given['name']} {given['side']}×"
-            f"{given['side']}, p = {given['width']}, n = {given['few']} and {given['many']}, {given['held_out']} held"
-            f" out, mean ± SEM over {data.sizes['seed']} seeds",
-            launch.table(rows, ["denoiser", *data["images"].values]),
-        ]
+    words = (
+        f"PSNR in dB at σ = {given['noise_std']:g}, peak {given['peak']:g}, {given['name']} {given['side']}×"
+        f"{given['side']}, p = {given['width']}, n = {given['few']} and {given['many']}, {given['held_out']} held"
+        f" out, mean ± SEM over {data.sizes['seed']} seeds"
     )
+    return "\n".join([launch.wrap(words), launch.table(rows, ["denoiser", *data["images"].values])])
 
 
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":

@@ -32,13 +32,13 @@ RESOLVED = 0.05  # predicted values that are compared
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Mixture, images as they are, images centred."""
-    run.expect(6 * config.seeds, 6 * config.seeds * config.steps)
-    groups = [[few_and_many.mixture_world(config, 2)], few_and_many.image_worlds(config, 2, (False, True))]
+    run.expect(6 * config.seeds, 6 * config.seeds * config.training.steps)
+    groups = [[few_and_many.of_mixture(config, 2)], few_and_many.of_images(config, 2, (False, True))]
     results, names = [], []
-    for worlds in groups:
-        for world, nets in zip(worlds, few_and_many.train_pair(config, run, worlds), strict=True):
-            names.append(world.name)
-            results.append([_spectra(config, world, regime, nets[regime]) for regime in few_and_many.REGIMES])
+    for pairs in groups:
+        for pair, nets in zip(pairs, few_and_many.train_pair(config, run, pairs), strict=True):
+            names.append(pair.name)
+            results.append([_spectra(config, pair, regime, nets[regime]) for regime in few_and_many.REGIMES])
     fields = {
         name: (("world", "regime", *axes), np.stack([np.stack([one[name] for one in row]) for row in results]))
         for name, axes in DIMS.items()
@@ -55,18 +55,18 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
 DIMS = {"measured": ("seed", "index"), "spread": ("index",), "predicted": ("index",), "samples": (), "weight_decay": ()}
 
 
-def _spectra(config: Config, world: few_and_many.World, regime: str, nets: Any) -> dict[str, Any]:
+def _spectra(config: Config, pair: few_and_many.SamplePair, regime: str, nets: Any) -> dict[str, Any]:
     """Mean singular values over samples, for every seed, their spread over samples, and the predicted ones."""
-    x, decay = np.asarray(world.training(regime)), world.weight_decays[regime]
+    x, decay = np.asarray(pair.of(regime)), pair.weight_decays[regime]
     levels = {"noise_std": config.noise_std, "weight_decay": decay}
     rows = np.linspace(0, len(x) - 1, min(config.points, len(x))).astype(int)
     if regime == "few":
         predicted = np.asarray(theory.memorizing_gains(x, **levels))[:, None]
         owner = rows
     else:
-        ranks = _kept(x, world.labels, decay, config.width)
-        predicted = np.asarray(theory.block_gains(x, world.labels, ranks, **levels))
-        owner = world.labels[rows]
+        ranks = _kept(x, pair.labels, decay, config.width)
+        predicted = np.asarray(theory.block_gains(x, pair.labels, ranks, **levels))
+        owner = pair.labels[rows]
     values = []
     for encoder in np.asarray(nets.encoder):  # tied: J = W diag(gates) Wᵀ
         open_columns = encoder[None] * (x[rows] @ encoder > 0)[:, None, :]
@@ -94,7 +94,36 @@ def _width(values: np.ndarray) -> np.ndarray:
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, KEPT - values.shape[-1])])
 
 
-def report(data: xr.Dataset) -> str:
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """First and second singular value of few; gains of many."""
+    rows = []
+    for name in data["world"].values:
+        few, many = (data.sel(world=name, regime=regime) for regime in ("few", "many"))
+        kept = many["predicted"] > RESOLVED
+        ratio = (many["measured"] / many["predicted"]).where(kept).mean("index")
+        first = few["measured"].sel(index=1) / few["predicted"].sel(index=1)
+        second = few["measured"].sel(index=2)
+        rows += [
+            compare.mean(
+                f"few, {name}: first singular value over predicted",
+                "(9)  (‖x‖² − nλ)/(‖x‖² + σ²)",
+                first,
+                1.0,
+                tolerance=0.01,
+            ),
+            compare.mean(f"few, {name}: second singular value", "(9)  rank 1", second, 0.0, tolerance=0.01, scale=1.0),
+            compare.mean(
+                f"many, {name}: singular values over predicted, mean over j",
+                "(8)  (Λ_j − nλ)/(Λ_j + n_kσ²)",
+                ratio,
+                1.0,
+                tolerance=0.05,
+            ),
+        ]
+    return rows
+
+
+def describe(data: xr.Dataset) -> str:
     """The first singular values, and how far all predicted ones are off."""
     rows = []
     for name in data["world"].values:
@@ -102,30 +131,23 @@ def report(data: xr.Dataset) -> str:
             at = data.sel(world=name, regime=regime)
             predicted, measured = at["predicted"].values, at["measured"].transpose("seed", "index").values
             found = compare.compare(predicted, measured, scale=1.0)
-            used = predicted > RESOLVED
-            rows.append(
-                [
-                    f"{name}, n = {int(at['samples'])}",
-                    f"{used.sum()}",
-                    f"{predicted[0]:.4f}",
-                    f"{float(found.mean[0]):.4f} ± {float(found.sem[0]):.4f}",
-                    f"{predicted[1]:.4f}",
-                    f"{float(found.mean[1]):.4f} ± {float(found.sem[1]):.4f}",
-                    f"{np.abs(np.asarray(found.deviation))[used].mean():.4f}",
-                    f"{np.abs(np.asarray(found.deviation)).max():.4f}",
-                ]
-            )
+            used, gap = predicted > RESOLVED, np.abs(np.asarray(found.deviation))
+            pairs = [
+                cell
+                for j in range(2)
+                for cell in (f"{predicted[j]:.4f}", f"{float(found.mean[j]):.4f} ± {float(found.sem[j]):.4f}")
+            ]
+            title = f"{name}, n = {int(at['samples'])}"
+            rows.append([title, f"{used.sum()}", *pairs, f"{gap[used].mean():.4f}", f"{gap.max():.4f}"])
     header = ["samples", "rank", "theory s₁", "mean ± SEM", "theory s₂", "mean ± SEM", "mean |gap|", "largest gap"]
-    return "\n".join(
-        [
-            f"singular values of J at training samples, p = {data.attrs['width']}, {data.sizes['seed']} seeds;"
-            f" rank: predicted values above {RESOLVED:g}; gaps absolute, the largest over all {data.sizes['index']}",
-            launch.table(rows, header),
-        ]
+    words = (
+        f"singular values of J at training samples, p = {data.attrs['width']}, {data.sizes['seed']} seeds;"
+        f" rank: predicted values above {RESOLVED:g}; gaps absolute, the largest over all {data.sizes['index']}"
     )
+    return "\n".join([launch.wrap(words), launch.table(rows, header)])
 
 
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":

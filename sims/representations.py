@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from dae_theory import detection, noise, theory
+from dae_theory import compare, detection, noise, theory
 from dae_theory.model import Weights, denoise, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import Spikiness, spikiness
@@ -39,27 +39,28 @@ COLUMNS = 6
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Mixture, images as they are, images centred."""
-    run.expect(6 * config.seeds, 6 * config.seeds * config.steps)
+    run.expect(6 * config.seeds, 6 * config.seeds * config.training.steps)
     names, results = [], []
-    for worlds in (
-        [few_and_many.mixture_world(config, config.points)],
-        few_and_many.image_worlds(config, config.points, (False, True)),
+    for pairs in (
+        [few_and_many.of_mixture(config, config.points)],
+        few_and_many.of_images(config, config.points, (False, True)),
     ):
-        for world, nets in zip(worlds, few_and_many.train_pair(config, run, worlds), strict=True):
-            names.append(world.name)
-            results.append(_scores(config, world, nets) | _example(config, world, nets))
-    pixels = config.size**2
+        for pair, nets in zip(pairs, few_and_many.train_pair(config, run, pairs), strict=True):
+            names.append(pair.name)
+            results.append(_scores(config, pair, nets) | _example(config, pair, nets))
+    side = config.pictures.size
     stacked = {
-        name: (("world", *axes), np.stack([_padded(one_world[name], pixels, axes) for one_world in results]))
+        name: (("world", *axes), np.stack([_padded(one_kind[name], side**2, axes) for one_kind in results]))
         for name, axes in DIMS.items()
     }
     coords = {
-        "world": names, "group": list(GROUPS), "score": list(SCORES), "regime": list(few_and_many.REGIMES),
+        "world": names,
+        "group": list(GROUPS),
+        "score": list(SCORES),
+        "regime": list(few_and_many.REGIMES),
         "seed": np.arange(config.seeds),
-    }  # fmt: skip
-    return xr.Dataset(stacked, coords=coords).assign_attrs(
-        width=config.width, noise_std=config.noise_std, side=config.size
-    )
+    }
+    return xr.Dataset(stacked, coords=coords).assign_attrs(width=config.width, noise_std=config.noise_std, side=side)
 
 
 DIMS = {
@@ -83,19 +84,19 @@ def _padded(values: Any, pixels: int, axes: tuple[str, ...]) -> np.ndarray:
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, pixels - values.shape[-1])]).astype(np.float32)
 
 
-def _noisy(config: Config, world: few_and_many.World, group: int, seed: int) -> jax.Array:
+def _noisy(config: Config, pair: few_and_many.SamplePair, group: int, seed: int) -> jax.Array:
     """Noisy samples of a group, the few again and again."""
-    clean = (world.few, world.many, world.fresh)[group]
+    clean = (pair.few, pair.many, pair.fresh)[group]
     rows = jnp.arange(config.points) % len(clean)
     key = derive(jax.random.key(config.seed), "noise of the points", group, seed)
     return noise.corrupt(key, clean[rows], config.noise_std)
 
 
-def _scores(config: Config, world: few_and_many.World, nets: dict[str, Weights]) -> dict[str, Any]:
+def _scores(config: Config, pair: few_and_many.SamplePair, nets: dict[str, Weights]) -> dict[str, Any]:
     values = np.zeros((len(GROUPS), len(SCORES), config.seeds, config.points))
     for group in range(len(GROUPS)):
         for seed in range(config.seeds):
-            h = represent(one(nets["few" if group == 0 else "many"], seed), _noisy(config, world, group, seed))
+            h = represent(one(nets["few" if group == 0 else "many"], seed), _noisy(config, pair, group, seed))
             scores = spikiness(h)
             values[group, :, seed] = [getattr(scores, name) for name in SCORES]
     auroc = [
@@ -106,24 +107,24 @@ def _scores(config: Config, world: few_and_many.World, nets: dict[str, Weights])
         for index, name in enumerate(SCORES)
     ]
     stored = theory.memorizing_weights(
-        world.few, noise_std=config.noise_std, weight_decay=world.weight_decays["few"], width=config.width
+        pair.few, noise_std=config.noise_std, weight_decay=pair.weight_decays["few"], width=config.width
     )
-    rows = jnp.arange(config.points) % len(world.few)
-    own = jax.nn.one_hot(rows, config.width, dtype=world.few.dtype)
-    predicted = spikiness(own * represent(stored, _noisy(config, world, 0, 0)))
+    rows = jnp.arange(config.points) % len(pair.few)
+    own = jax.nn.one_hot(rows, config.width, dtype=pair.few.dtype)
+    predicted = spikiness(own * represent(stored, _noisy(config, pair, 0, 0)))
     return {
         "scores": values,
         "auroc": auroc,
         "theory": [jnp.mean(getattr(predicted, name)) for name in SCORES],
-        "samples": [len(world.few), len(world.many)],
+        "samples": [len(pair.few), len(pair.many)],
     }
 
 
-def _example(config: Config, world: few_and_many.World, nets: dict[str, Weights]) -> dict[str, Any]:
+def _example(config: Config, pair: few_and_many.SamplePair, nets: dict[str, Weights]) -> dict[str, Any]:
     """One noisy sample of each regime: its representation, the columns that answer most, and what comes out."""
     result: dict[str, list[Any]] = {name: [] for name in ("bars", "column", "noisy", "denoised")}
     for group, regime in enumerate(few_and_many.REGIMES):
-        net, y = one(nets[regime], 0), _noisy(config, world, group, 0)[0]
+        net, y = one(nets[regime], 0), _noisy(config, pair, group, 0)[0]
         h = represent(net, y)
         result["bars"].append(h)
         result["column"].append(net.decoder[:, jnp.argsort(-h)[:COLUMNS]].T)
@@ -132,30 +133,33 @@ def _example(config: Config, world: few_and_many.World, nets: dict[str, Weights]
     return {name: jnp.stack(values) for name, values in result.items()}
 
 
-def report(data: xr.Dataset) -> str:
-    """Means of every score in every group, and how well it tells memorized from generalized."""
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """AUROC of every score, and the participation ratio of both kinds."""
+    rows = []
+    for name in data["world"].values:
+        at = data.sel(world=name)
+        for group in GROUPS[:2]:
+            ratio = at["scores"].sel(score="participation_ratio", group=group).mean("point")
+            predicted, label = (1.0, "§3  one-hot h: 1") if "few" in group else (None, "§3  balanced: ≫ 1")
+            rows.append(compare.mean(f"{name}, {group}: participation ratio", label, ratio, predicted, tolerance=0.1))
+        rows += [compare.mean(f"{name}: AUROC of {score}", "Table 1", at["auroc"].sel(score=score)) for score in SCORES]
+    return rows
+
+
+def describe(data: xr.Dataset) -> str:
+    """Means of every score in every group, beside theory's one-hot representation."""
     rows = []
     for name in data["world"].values:
         for score in data["score"].values:
             at = data.sel(world=name, score=score)
-            auroc = at["auroc"]
-            rows.append(
-                [
-                    str(name),
-                    str(score),
-                    f"{float(at['theory']):.3f}",
-                    *(_mean(at["scores"].sel(group=group)) for group in GROUPS),
-                    f"{float(auroc.mean()):.3f} ± {float(auroc.std(ddof=1) / np.sqrt(auroc.size)):.3f}",
-                ]
-            )
-    header = ["samples", "score", "one-hot (theory)", *GROUPS, "AUROC few from many"]
-    return "\n".join(
-        [
-            f"representations of p = {data.attrs['width']} neurons, σ = {data.attrs['noise_std']:g}, mean ± SEM over"
-            f" {data.sizes['seed']} seeds; AUROC: large score (small participation) means memorized, never flipped",
-            launch.table(rows, header),
-        ]
+            means = (_mean(at["scores"].sel(group=group)) for group in GROUPS)
+            rows.append([str(name), str(score), f"{float(at['theory']):.3f}", *means])
+    words = (
+        f"representations of p = {data.attrs['width']} neurons, σ = {data.attrs['noise_std']:g}, mean ± SEM over"
+        f" {data.sizes['seed']} seeds; AUROC: few from many, large score (small participation) means memorized, never"
+        " flipped"
     )
+    return "\n".join([launch.wrap(words), launch.table(rows, ["samples", "score", "one-hot (theory)", *GROUPS])])
 
 
 def _mean(values: xr.DataArray) -> str:
@@ -163,7 +167,7 @@ def _mean(values: xr.DataArray) -> str:
     return f"{float(per_seed.mean()):.3f} ± {float(per_seed.std(ddof=1) / np.sqrt(per_seed.size)):.3f}"
 
 
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":

@@ -200,3 +200,47 @@ def test_bad_sample_sizes_are_refused(mixture, refused):
         mixture.sample_balanced(jax.random.key(0), 0)
     with refused("component"):
         mixture.sample_component(jax.random.key(0), 3, 4)
+
+
+def test_a_fit_of_full_rank_has_the_moments_of_the_samples(samples):
+    x, labels = np.asarray(samples.x, float), np.asarray(samples.labels)
+    fitted = data.fit_mixture(x, labels, 6)
+    np.testing.assert_allclose(fitted.proportions, np.bincount(labels) / len(x), rtol=1e-12)
+    for k in range(3):
+        rows = x[labels == k]
+        np.testing.assert_allclose(fitted.second_moments()[k], rows.T @ rows / len(rows), rtol=1e-9, atol=1e-12)
+
+
+def test_a_fit_is_the_closest_of_its_rank_and_pads_small_components_with_zeros(samples):
+    x = np.asarray(samples.x, float)[:200]
+    labels = np.asarray(["large"] * 198 + ["small"] * 2)
+    covariance = np.cov(x[:198].T, bias=True)
+    for rank in (1, 3):
+        fitted = data.fit_mixture(x, labels, rank)
+        missing = np.linalg.eigvalsh(covariance)[: 6 - rank]  # Eckart and Young: what a rank leaves out at least
+        gap = np.linalg.norm(covariance - fitted.covariances()[0])
+        np.testing.assert_allclose(gap, np.linalg.norm(missing), rtol=1e-9, atol=1e-12)
+        assert np.linalg.matrix_rank(fitted.factors[1]) == 1
+
+
+def test_a_fit_finds_the_mixture_its_samples_come_from(mixture, samples):
+    fitted = data.fit_mixture(samples.x, samples.labels, 2)
+    x, labels = np.asarray(samples.x, float), np.asarray(samples.labels)
+    for k in range(3):
+        rows = x[labels == k] - np.asarray(mixture.means[k])
+        assert np.max(z_scores(rows, np.asarray(fitted.means[k] - mixture.means[k]))) < 1e-6
+        products = rows[:, :, None] * rows[:, None, :]
+        error = np.std(products, axis=0, ddof=1) / np.sqrt(len(rows)) + 1e-12
+        assert np.max(np.abs(fitted.covariances()[k] - mixture.covariances()[k]) / error) <= 5
+
+
+def test_a_fit_refuses_what_it_cannot_use(samples, refused):
+    x, labels = samples.x[:50], samples.labels[:50]
+    with refused("labels"):
+        data.fit_mixture(x, labels[:-1], 2)
+    with refused("rank"):
+        data.fit_mixture(x, labels, 7)
+    with refused("rank"):
+        data.fit_mixture(x, labels, 0)
+    with refused("x"):
+        data.fit_mixture(x.at[0, 0].set(np.nan), labels, 2)

@@ -1,6 +1,7 @@
 """Data to denoise: mixtures, manifolds, images, duplicates, and how separable they are."""
 
 from dae_theory.data.embedding import Embedding
+from dae_theory.data.fit import fit_mixture
 from dae_theory.data.images import Images, load_images
 from dae_theory.data.manifold import Circle, Sphere, SwissRoll, Torus
 from dae_theory.data.mixture import GaussianMixture, simplex_means, simplex_mixture
@@ -20,6 +21,7 @@ __all__ = [
     "Torus",
     "UnionOfSubspaces",
     "duplicate",
+    "fit_mixture",
     "load_images",
     "most_separable",
     "separability",

@@ -4,7 +4,8 @@ The pool is drawn from a mixture whose means are a simplex, or consists of image
 and noise are the same, but for `--paper`: the published nets differ in all but width and noise.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,14 +16,15 @@ from jaxtyping import Array
 from dae_theory import data, noise
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
-from dae_theory.training import Settings, constant_rate
+from dae_theory.training import constant_rate
 from sims import launch
 from sims.launch import limits
 from sims.nets.side_by_side import OPTIMIZERS, published, train_nets
-from sims.worlds.sources import fit_mixture
+from sims.nets.training import TrainingConfig
+from sims.worlds.images import ImagesConfig
+from sims.worlds.mixture import MixtureConfig
 
 REGIMES = ("few", "many")
-DIRECTIONS = 2  # of spread of a component
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,14 @@ class PairConfig:
     """Two nets that differ in n alone."""
 
     paper: bool = False
-    """The published setting: d = 1024, 50,000 steps, few by RMSprop at decay 1e-2, many by Adam at decay 1e-4."""
-    images: str = "mnist"
-    """Images beside the mixture: mnist, faces, digits, fashion, npz:FILE or folder:DIR."""
-    size: int = 14
-    """Side of the images in pixels; 32 with --paper."""
+    """The published setting: images of side 32 (d = 1024), 10,000 of them, 50,000 steps at a constant rate; few by
+    RMSprop at decay 1e-2, rate 1e-3 and one draw of noise a sample, many by Adam at decay 1e-4 and rate 1e-4."""
+    pictures: ImagesConfig = field(default_factory=ImagesConfig)
     few: int = 5
     """n of the memorizing nets, on images; on the mixture one sample a component."""
     many: int = 4000
     """Largest n of the generalizing nets; 10,000 with --paper."""
-    components: int = 4
-    """K of the mixture."""
-    dimension: int = 32
-    """d of the mixture."""
-    radius: float = 6.0
-    """Norm of the mixture's means."""
-    spread: float = 0.5
-    """Standard deviation of a component in each of its two directions."""
+    mixture: MixtureConfig = field(default_factory=partial(MixtureConfig, components=4))
     seeds: int = 3
     """Nets of every kind; at least two, for an error bar."""
     seed: int = 0
@@ -56,25 +49,29 @@ class PairConfig:
     noise_std: float = 0.2
     """σ of the noise, in the units of the data."""
     decay: float = 1e-3
-    """Coupled weight decay of the optimizer: λ = decay · d/2; 1e-2 and 1e-4 with --paper."""
-    steps: int = 4000
-    """Optimizer steps (RMSprop, warm-up and cosine decay); 50,000 with --paper, at a constant rate."""
-    learning_rate: float = 3e-3
-    """1e-3 and 1e-4 with --paper."""
-    batch: int = 128
-    """Noisy samples a step; the few get several draws each, one with --paper."""
+    """Coupled weight decay of the optimizer (RMSprop): λ = decay · d/2; 1e-2 and 1e-4 with --paper."""
+    training: TrainingConfig = field(default_factory=partial(TrainingConfig, batch_size=128, learning_rate=3e-3))
 
 
-SMOKE = {"images": "digits", "size": 8, "many": 200, "dimension": 8, "seeds": 2, "width": 16, "steps": 30, "batch": 40}
+SMOKE = {
+    "images": "digits",
+    "size": 8,
+    "many": 200,
+    "dimension": 8,
+    "seeds": 2,
+    "width": 16,
+    "steps": 30,
+    "batch_size": 40,
+}
 PAPER = {"size": 32, "many": 10_000, "steps": 50_000}
 
 
 @dataclass(frozen=True)
-class World:
-    """Samples of one kind.
+class SamplePair:
+    """Few samples and many of one kind.
 
     Attributes:
-        name: in words.
+        name: of the kind, in words.
         few: (n, d), many: (N, d): training samples; the few are among the many.
         labels: component of each of the many, (N,); zeros for images.
         fresh: held-out samples, (m, d).
@@ -92,7 +89,7 @@ class World:
     side: int
     weight_decays: dict[str, float]
 
-    def training(self, regime: str) -> Array:
+    def of(self, regime: str) -> Array:
         """Training samples of a regime."""
         return self.few if regime == "few" else self.many
 
@@ -100,12 +97,26 @@ class World:
 def resolve(config: Any) -> Any:
     """Fill in the published setting where it is asked for, and refuse what cannot be run."""
     config = published(config, PAPER)
-    limits.at_least(config, seeds=2, few=2, components=2, dimension=config.components + DIRECTIONS)
-    limits.at_least(config, size=1, width=1, steps=1, batch=1, decay=0, points=1)
-    limits.above_zero(config, "radius", "spread", "noise_std", "learning_rate")
+    config = replace(config, pictures=config.pictures.resolved())
+    config.mixture.check()
+    config.training.check()
+    limits.at_least(config, seeds=2, few=2, width=1, decay=0, points=1)
+    limits.above_zero(config, "noise_std")
     if config.many < 2 * config.few:
-        raise ValueError(f"--many must be at least twice --few; got {config.many}")
+        raise ValueError(f"--many must be at least twice --few = {config.few}; got {config.many}")
+    count = len(config.pictures.load().x)
+    if count - _held_out(count, 1) < 2 * config.few or not _held_out(count, 1):
+        least = max(5, 5 * config.few // 2)
+        raise ValueError(
+            f"--images must hold at least {least} images, twice --few = {config.few} and a fifth to hold out;"
+            f" got {config.pictures.images} with {count}"
+        )
     return config
+
+
+def _held_out(count: int, fresh: int) -> int:
+    """Images that are not trained on, at most a fifth."""
+    return min(fresh, count // 5)
 
 
 def _weight_decays(config: PairConfig, dimension: int) -> dict[str, float]:
@@ -116,71 +127,81 @@ def _weight_decays(config: PairConfig, dimension: int) -> dict[str, float]:
     }
 
 
-def mixture_world(config: PairConfig, fresh: int) -> World:
+def of_mixture(config: PairConfig, fresh: int) -> SamplePair:
     """A mixture on a simplex: means at cosine −1/(K − 1)."""
-    key = derive(jax.random.key(config.seed), "mixture")
-    truth = data.simplex_mixture(
-        key, dimension=config.dimension, components=config.components, radius=config.radius, rank=DIRECTIONS,
-        spread=config.spread, clean=True,
-    )  # fmt: skip
-    pool = truth.sample_balanced(derive(key, "pool"), max(2, config.many // config.components))
-    few = pool.x[: config.components]  # one of each: rows go round the components
-    return World(
-        "mixture", few, pool.x, np.asarray(pool.labels), truth.sample(derive(key, "fresh"), fresh).x, truth, 0,
-        _weight_decays(config, config.dimension),
-    )  # fmt: skip
+    key, components = derive(jax.random.key(config.seed), "mixture"), config.mixture.components
+    truth = config.mixture.draw(key)
+    pool = truth.sample_balanced(derive(key, "pool"), max(2, config.many // components))
+    return SamplePair(
+        name="mixture",
+        few=pool.x[:components],  # one of each: rows go round the components
+        many=pool.x,
+        labels=np.asarray(pool.labels),
+        fresh=truth.sample(derive(key, "fresh"), fresh).x,
+        truth=truth,
+        side=0,
+        weight_decays=_weight_decays(config, config.mixture.dimension),
+    )
 
 
-def image_worlds(config: PairConfig, fresh: int, centred: tuple[bool, ...]) -> list[World]:
+def of_images(config: PairConfig, fresh: int, centred: tuple[bool, ...]) -> list[SamplePair]:
     """Images as they are or centred, some held out; the truth is a Gaussian a class, or one, fitted to the others."""
-    images = data.load_images(config.images, size=config.size)
+    images = config.pictures.load()
     raw, labels = np.asarray(images.x), np.asarray(images.labels)
     order = np.asarray(jax.random.permutation(derive(jax.random.key(config.seed), "order"), len(raw)))
-    held_out = order[: min(fresh, len(raw) // 5)]
+    held_out = order[: _held_out(len(raw), fresh)]
     train = order[len(held_out) :][: config.many]
     rank = min(24, raw.shape[1])
     if np.unique(labels[train], return_counts=True)[1].min() < 2 * rank:
         labels = np.zeros_like(labels)
-    worlds = []
+    pairs = []
     for center in centred:
         x = raw - raw[train].mean(axis=0) if center else raw
         pool = jnp.asarray(x[train])
-        worlds.append(
-            World(
-                name=f"{config.images.split(':')[0]}, {'centred' if center else 'as they are'}",
+        pairs.append(
+            SamplePair(
+                name=f"{config.pictures.images.split(':')[0]}, {'centred' if center else 'as they are'}",
                 few=pool[data.most_separable(pool, config.few)],
                 many=pool,
                 labels=np.zeros(len(train), int),
                 fresh=jnp.asarray(x[held_out]),
-                truth=fit_mixture(x[train], labels[train], rank),
-                side=config.size,
+                truth=data.fit_mixture(x[train], labels[train], rank),
+                side=config.pictures.size,
                 weight_decays=_weight_decays(config, x.shape[1]),
             )
         )
-    return worlds
+    return pairs
 
 
-def train_pair(config: PairConfig, run: launch.Run, worlds: list[World]) -> list[dict[str, Weights]]:
-    """Nets (seed, …) of both regimes, for each of several worlds of one dimension and size."""
+def train_pair(config: PairConfig, run: launch.Run, pairs: list[SamplePair]) -> list[dict[str, Weights]]:
+    """Nets (seed, …) of both regimes, for each of several kinds of samples of one dimension and size."""
     nets = {}
     for regime in REGIMES:
-        settings = Settings(
-            noise_std=config.noise_std, weight_decay=worlds[0].weight_decays[regime], steps=config.steps,
-            learning_rate=config.learning_rate, width=config.width, tied=True, batch_size=config.batch,
+        settings = config.training.settings(
+            noise_std=config.noise_std,
+            weight_decay=pairs[0].weight_decays[regime],
+            width=config.width,
+            tied=True,
             optimizer=OPTIMIZERS["rmsprop"],
-        )  # fmt: skip
+        )
         if config.paper:
             few = regime == "few"
             settings = replace(
                 settings,
-                schedule=constant_rate, learning_rate=1e-3 if few else 1e-4, batch_size=None if few else config.batch,
+                schedule=constant_rate,
+                learning_rate=1e-3 if few else 1e-4,
+                batch_size=None if few else config.training.batch_size,
                 optimizer=OPTIMIZERS["rmsprop" if few else "adam"],
-            )  # fmt: skip
+            )
         nets[regime] = train_nets(
-            run, f"{regime}-{worlds[0].many.shape[1]}", jnp.stack([world.training(regime) for world in worlds]),
-            settings, root=jax.random.key(config.seed), seeds=np.arange(config.seeds),
-        )  # fmt: skip
+            run,
+            f"{regime}-{pairs[0].many.shape[1]}",
+            jnp.stack([pair.of(regime) for pair in pairs]),
+            settings,
+            root=jax.random.key(config.seed),
+            seeds=np.arange(config.seeds),
+        )
     return [
         {regime: jax.tree.map(lambda w, i=index: w[i, 0], nets[regime]) for regime in REGIMES}
-        for index in range(len(worlds))
+        for index in range(len(pairs))
     ]

@@ -26,9 +26,10 @@ OPTIMIZERS = {
 
 def published(config: Any, setting: dict[str, Any]) -> Any:
     """With `--paper`, the published setting in all fields that were left at their defaults."""
-    usual = type(config)()
-    kept = {name for name in setting if getattr(config, name) != getattr(usual, name)}
-    return replace(config, **{k: v for k, v in setting.items() if k not in kept}) if config.paper else config
+    if not config.paper:
+        return config
+    given, usual = launch.flat(config), launch.flat(type(config)())
+    return launch.replaced(config, {name: value for name, value in setting.items() if given[name] == usual[name]})
 
 
 def train_nets(

@@ -1,9 +1,11 @@
 """Images that sims share: which ones, how large."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dae_theory import data
+from dae_theory import data, files
 from sims.launch import limits
+
+OF_ONES_OWN = ("npz:", "folder:")
 
 
 @dataclass(frozen=True)
@@ -14,11 +16,37 @@ class ImagesConfig:
     """mnist, faces, digits, fashion, npz:FILE or folder:DIR."""
     size: int = 14
     """Side of the images in pixels."""
+    images_digest: str = ""
+    """Leave empty: filled in from the contents of FILE or DIR, so that changed images are another record."""
 
     def check(self) -> None:
         """Raises ValueError for a size that is none."""
         limits.at_least(self, size=1)
 
+    def resolved(self) -> "ImagesConfig":
+        """With the digest of one's own images.
+
+        Raises:
+            ValueError: there is no such file or folder, or the size is none.
+        """
+        self.check()
+        return replace(self, images_digest=contents("images", self.images))
+
     def load(self, *, center: bool = False) -> data.Images:
         """The images, in [−1, 1] unless centred."""
         return data.load_images(self.images, size=self.size, center=center)
+
+
+def contents(field: str, source: str) -> str:
+    """Digest of what npz:FILE or folder:DIR holds, 16 digits; empty for images that come with a package.
+
+    Raises:
+        ValueError: naming the field's option: there is no such file or folder, or the folder is empty.
+    """
+    if not source.startswith(OF_ONES_OWN):
+        return ""
+    path = source.partition(":")[2]
+    try:
+        return files.digest(path)[:16]
+    except ValueError as error:
+        raise ValueError(f"{limits.option(field)} must name a file or a folder with files; {error}") from error

@@ -145,7 +145,7 @@ def _images(config: Any) -> Source:
     labels = np.zeros(len(x), int) if images.labels is None else np.unique(images.labels, return_inverse=True)[1]
     if np.bincount(labels).min() < 2 * config.image_rank:
         labels = np.zeros(len(x), int)  # classes too small to fit: one cluster
-    truth = fit_mixture(x, labels, min(config.image_rank, x.shape[1], len(x) - 1))
+    truth = data.fit_mixture(x, labels, min(config.image_rank, x.shape[1], len(x) - 1))
     spectrum = theory.mixture_spectrum(truth)
     held_out = max(2, min(len(x) // 5, 500))
 
@@ -163,17 +163,3 @@ def _images(config: Any) -> Source:
     return Source(
         draw, _mixture_denoiser, words, is_mixture=False, dimension=x.shape[1], most_samples=len(x) - held_out
     )
-
-
-def fit_mixture(x: np.ndarray, labels: np.ndarray, rank: int) -> data.GaussianMixture:
-    """Gaussian of the given rank for every label: its mean and the leading principal components, F_k = U√(s²/n_k)."""
-    proportions, means, factors = [], [], []
-    for label in np.unique(labels):
-        rows = x[labels == label]
-        mean = rows.mean(axis=0)
-        _, singular, directions = np.linalg.svd(rows - mean, full_matrices=False)
-        scaled = directions[:rank].T * singular[:rank] / np.sqrt(len(rows))
-        proportions.append(len(rows) / len(x))
-        means.append(mean)
-        factors.append(np.pad(scaled, ((0, 0), (0, rank - scaled.shape[1]))))
-    return data.GaussianMixture(jnp.asarray(proportions), jnp.asarray(np.stack(means)), jnp.asarray(np.stack(factors)))
