@@ -4,74 +4,41 @@
                    manifest.json    configuration and provenance; written last: its presence says the record is whole
                    chunks/          finished parts of a run that is not yet whole
 
-Files appear under their final name only when complete (written beside it, flushed, renamed).
+Files appear under their final name only when complete (written beside it, flushed, renamed). Numbers in data.nc carry
+HDF5's own checksums.
 """
 
+import contextlib
 import hashlib
 import json
-import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 
 import dae_theory
+from dae_theory.chunks import ChunkStore
+from dae_theory.files import digest as digest
+from dae_theory.files import explained, write_atomically
 
 _PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "scipy", "xarray")
+_REMEDY = "restore it from a copy, or delete the folder and compute the record again"
 
 
 def config_hash(name: str, config: dict[str, Any]) -> str:
     """Twelve hexadecimal digits of SHA-256 over the sim's name, its configuration and the package version."""
     text = json.dumps([name, dae_theory.__version__, config], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file beside `path`, flush it to disk, then rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-class ChunkStore:
-    """Finished chunks of an ensemble as one `.npz` a chunk, named by the members it holds."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def finished(self) -> dict[tuple[int, int], list[np.ndarray]]:
-        """(start, stop) -> leaves, for every chunk on disk."""
-        chunks = {}
-        for path in sorted(self.folder.glob("*.npz")):
-            start, stop = (int(part) for part in path.stem.split("-"))
-            with np.load(path, allow_pickle=False) as file:
-                chunks[start, stop] = [file[f"arr_{i}"] for i in range(len(file.files))]
-        return chunks
-
-    def save(self, start: int, stop: int, leaves: list[np.ndarray]) -> None:
-        """Write one chunk."""
-
-        def write(path: Path) -> None:
-            with open(path, "wb") as file:
-                np.savez(file, *leaves)
-
-        write_atomically(self.folder / f"{start:08d}-{stop:08d}.npz", write)
 
 
 @dataclass(frozen=True)
@@ -96,9 +63,52 @@ class Record:
         """The store of finished chunks of one part of the run."""
         return ChunkStore(self.folder / "chunks" / part)
 
+    def clear_chunks(self) -> None:
+        """Drop what an unfinished run has left, spoiled chunks included, so that the next one starts anew."""
+        shutil.rmtree(self.folder / "chunks", ignore_errors=True)
+
+    def seconds_spent(self) -> float:
+        """What the chunks on disk took, in this and earlier runs; 0 when none is there."""
+        folders = sorted(path for path in (self.folder / "chunks").glob("*") if path.is_dir())
+        return sum((ChunkStore(folder).seconds() for folder in folders), 0.0)
+
+    @contextlib.contextmanager
+    def lock(self, wait: float = 0.0) -> Iterator[None]:
+        """Hold the record against other runs of the same configuration; a run that dies lets go of it.
+
+        Args:
+            wait: seconds to wait for another run that holds it; negative waits for ever.
+
+        Raises:
+            ValueError: another run still holds it.
+            OSError: the folder cannot be written.
+        """
+        path = self.folder / ".lock"
+        with contextlib.ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(filelock.FileLock(path, timeout=wait))
+            except filelock.Timeout as error:
+                holder = f"another process, which holds {path.name}"
+                raise ValueError(f"record {self.folder} is being computed by {holder}: wait for it to end") from error
+            except OSError as error:
+                raise explained(error, path) from error
+            yield
+
     def write(self, data: xr.Dataset, *, wall_seconds: float, **facts: Any) -> None:
-        """Write the arrays, then the manifest, then drop the chunks."""
-        write_atomically(self.folder / "data.nc", lambda path: data.to_netcdf(path, engine="h5netcdf"))
+        """Write the arrays, then the manifest, then drop the chunks.
+
+        Raises:
+            OSError: the folder cannot be written or its disk is full; chunks are kept.
+        """
+        checked = {
+            name: {"fletcher32": True}
+            for name, variable in data.variables.items()
+            if variable.dtype.kind in "fiub" and variable.ndim and variable.size
+        }
+        write_atomically(
+            self.folder / "data.nc", lambda path: data.to_netcdf(path, engine="h5netcdf", encoding=checked)
+        )
         manifest = {
             "name": self.name,
             "config": self.config,
@@ -110,7 +120,7 @@ class Record:
         }
         text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
         write_atomically(self.folder / "manifest.json", lambda path: path.write_text(text))
-        shutil.rmtree(self.folder / "chunks", ignore_errors=True)
+        self.clear_chunks()
 
     def read(self) -> xr.Dataset:
         """The labelled arrays, in memory."""
@@ -118,19 +128,51 @@ class Record:
 
     def manifest(self) -> dict[str, Any]:
         """Configuration and provenance."""
-        return json.loads((self.folder / "manifest.json").read_text())
+        return _manifest(self.folder)
 
 
 def read(folder: Path) -> tuple[xr.Dataset, dict[str, Any]]:
     """Arrays and manifest of the record in a folder.
 
     Raises:
-        ValueError: the folder holds no whole record.
+        ValueError: the folder holds no whole record, or one of its files is damaged; names it.
     """
     folder = Path(folder)
-    if not (folder / "manifest.json").is_file():
+    manifest = _manifest(folder)
+    path = folder / "data.nc"
+    if not path.is_file():
+        raise ValueError(f"folder must hold data.nc beside manifest.json; {path} is missing: {_REMEDY}")
+    try:
+        return xr.load_dataset(path, engine="h5netcdf"), manifest
+    except PermissionError:
+        raise
+    except Exception as error:  # whatever HDF5 and xarray raise at bytes that are not theirs
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"folder must hold a whole data.nc; {path} is damaged ({reason}): {_REMEDY}") from error
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    if not path.is_file():
         raise ValueError(f"folder must hold a finished record (data.nc, manifest.json); got {folder}")
-    return xr.load_dataset(folder / "data.nc", engine="h5netcdf"), json.loads((folder / "manifest.json").read_text())
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"folder must hold a valid manifest; {path} is no JSON ({error}): {_REMEDY}") from error
+    needed = {"name", "config", "hash", "written"}
+    lacking = sorted(needed - set(manifest)) if isinstance(manifest, dict) else sorted(needed)
+    if lacking:
+        raise ValueError(f"folder must hold a valid manifest; {path} lacks {', '.join(lacking)}: {_REMEDY}")
+    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Of this package, of Python and of the packages that decide numbers."""
+    return {
+        "dae_theory": dae_theory.__version__,
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in _PACKAGES},
+    }
 
 
 def provenance() -> dict[str, Any]:
@@ -139,11 +181,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "versions": {
-            "dae_theory": dae_theory.__version__,
-            "python": platform.python_version(),
-            **{package: metadata.version(package) for package in _PACKAGES},
-        },
+        "versions": versions(),
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "x64": bool(jnp.zeros(()).dtype == jnp.float64),
     }

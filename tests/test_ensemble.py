@@ -1,6 +1,4 @@
-"""The lift: chunk, order, group and device invariance; resume; memory budget; refusals. Grid and records."""
-
-import json
+"""The lift: chunk, order, group and device invariance; resume; every member accounted for; compilations; grid."""
 
 import jax
 import jax.numpy as jnp
@@ -77,16 +75,9 @@ def test_resume_runs_only_what_is_missing_and_ends_with_the_same_bits(points, po
     counted = []
     resumed = ensemble.run(_member, points, pool, progress=counted.append, **{**options, "chunk": 16})
     _assert_same(resumed, ensemble.run(_member, points, pool, devices=jax.devices()[:1]))
-    assert counted == [8, 11]
+    assert counted == [8, 8, 3]
     assert ensemble.run(_member, points, pool, progress=counted.append, **options) is not None
-    assert counted == [8, 11, 19]
-
-
-def test_a_store_of_another_run_is_refused(points, pool, tmp_path, refused):
-    store = records.ChunkStore(tmp_path)
-    store.save(0, 40, [np.zeros(40)])
-    with refused("store"):
-        ensemble.run(_member, points, pool, store=store)
+    assert counted == [8, 8, 3, 19]
 
 
 def test_the_memory_budget_halves_the_chunk(pool):
@@ -97,6 +88,88 @@ def test_the_memory_budget_halves_the_chunk(pool):
     seen = []
     ensemble.run(heavy, points, chunk=64, group=None, memory_budget=1, progress=seen.append, devices=jax.devices()[:1])
     assert seen == [0] + [8] * 8
+
+
+def test_a_process_that_comes_late_loses_no_member(points, pool, monkeypatch, tmp_path):
+    """Two processes own alternating chunks of one grid, whatever the other has saved before they look."""
+    store = records.ChunkStore(tmp_path)
+    options = {"chunk": 4, "group": 1, "devices": jax.devices()[:1], "store": store, "patience": 0.1}
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 0)
+    with pytest.raises(RuntimeError, match=r"members 4:8, 12:16 of processes \[1\]"):
+        ensemble.run(_member, points, pool, **options)
+    assert store.spans() == [(0, 4), (8, 12), (16, 19)]
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    late = ensemble.run(_member, points, pool, **options)
+    monkeypatch.undo()
+    _assert_same(late, ensemble.run(_member, points, pool, chunk=4, group=1, devices=jax.devices()[:1]))
+
+
+class _Lossy:
+    """A store that forgets one chunk, or keeps a row too few of it."""
+
+    def __init__(self, keep_rows):
+        self.keep_rows, self.kept = keep_rows, {}
+
+    def spans(self):
+        return list(self.kept)
+
+    def finished(self, expected):
+        return self.kept
+
+    def save(self, start, stop, leaves, seconds=0.0):
+        assert seconds >= 0
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_results_are_returned_only_when_every_member_is_there(rows):
+    store = _Lossy(rows)
+    store.kept = {(4, 8): [np.zeros(rows)]} if rows else {(4, 10): [np.zeros(6)], (6, 8): [np.zeros(2)]}
+    with pytest.raises(RuntimeError, match="not all of 16 members are accounted for"):
+        ensemble.run(lambda point, _: point * 2.0, np.arange(16.0), chunk=4, devices=jax.devices()[:1], store=store)
+
+
+def test_a_run_compiles_once_and_the_same_run_not_again():
+    compiled = []
+
+    def listen(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(seconds)
+
+    def member(point, shared):
+        return jnp.sin(point @ shared)
+
+    points, shared = np.ones((24, 3)), np.ones((3, 2))
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        first = ensemble.run(member, points, shared, chunk=8)
+        assert len(compiled) == 1
+        second = ensemble.prepare(member, 2 * points, shared, chunk=8).result()
+        assert len(compiled) == 1
+        ensemble.run(member, np.ones((25, 3)), shared, chunk=8)  # the last chunk is short
+        assert len(compiled) == 1
+        ensemble.run(member, np.ones((24, 3), np.float32), np.ones((3, 2), np.float32), chunk=8)
+        assert len(compiled) == 2
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    np.testing.assert_allclose(first, np.sin(3.0))
+    np.testing.assert_allclose(second, np.sin(6.0))
+
+
+def test_the_next_run_compiles_while_the_present_one_runs(points, pool, result):
+    present = ensemble.prepare(_member, points, pool)
+    following = ensemble.prepare(lambda point, _: point["noise_std"] * 2, points, pool)
+    _assert_same(present.result(), result)
+    np.testing.assert_allclose(following.result(), 2 * points["noise_std"])
+    failing = ensemble.prepare(lambda point, _: point["absent"], points, pool)
+    with pytest.raises(KeyError):
+        failing.result()
+
+
+def test_keys_are_points_like_any_other():
+    keys = jax.random.split(jax.random.key(2), 5)
+    drawn = ensemble.run(lambda key, _: jax.random.normal(key), keys, group=1, devices=jax.devices()[:1])
+    np.testing.assert_allclose(drawn, [jax.random.normal(key) for key in jax.random.split(jax.random.key(2), 5)])
 
 
 def test_buckets_hold_every_size_within_the_ratio():
@@ -113,6 +186,8 @@ def test_refusals(pool, refused):
         ensemble.run(_member, {"a": np.zeros((0, 2))}, pool)
     with refused("chunk"):
         ensemble.run(lambda point, _: point, np.arange(3), chunk=0)
+    with refused("patience"):
+        ensemble.run(lambda point, _: point, np.arange(3), patience=0.0)
     with refused("sizes"):
         ensemble.buckets([0, 1], ratio=2.0)
     with refused("ratio"):
@@ -141,34 +216,3 @@ def test_grid_refusals(refused):
         Grid(n=[1, 2]).dataset({"value": np.zeros(3)})
     with refused("trailing"):
         Grid(n=[1, 2]).dataset({"value": np.zeros((2, 3))})
-
-
-def test_a_record_is_found_by_its_configuration(tmp_path, refused):
-    record = records.Record(tmp_path, "sim", {"steps": 3, "seed": 0})
-    assert not record.finished
-    with refused("folder"):
-        records.read(record.folder)
-    record.chunks("a").save(0, 2, [np.arange(2)])
-    data = Grid(n=[1, 2]).dataset({"value": np.arange(2.0)})
-    record.write(data, wall_seconds=1.0, model_steps=6)
-    again = records.Record(tmp_path, "sim", {"seed": 0, "steps": 3})
-    assert again.finished
-    assert again.read().identical(data)
-    assert not (record.folder / "chunks").exists()
-    assert not records.Record(tmp_path, "sim", {"seed": 1, "steps": 3}).finished
-    manifest = json.loads((record.folder / "manifest.json").read_text())
-    assert {"config", "commit", "dirty", "versions", "device", "wall_seconds", "model_steps", "x64"} <= set(manifest)
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def fail(partial):
-        partial.write_text("half")
-        raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError):
-        records.write_atomically(path, fail)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

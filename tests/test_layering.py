@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR = {"checks", "model", "gaussian", "noise", "randomness", "grid", "records"}
+FLOOR = {"checks", "model", "gaussian", "noise", "randomness", "grid", "files", "chunks", "records"}
 SIMULATOR = {"training", "ensemble", "certify"}
 
 
