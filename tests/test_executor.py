@@ -86,7 +86,7 @@ def test_an_error_of_the_function_is_no_loss_and_comes_back(points):
         raise ZeroDivisionError(f"at {point.shape}")
 
     def late(point, shared):
-        return jax.pure_callback(_raise, jax.ShapeDtypeStruct((), point.dtype), point)
+        return jax.pure_callback(_raise, jax.ShapeDtypeStruct((), point.dtype), point, vmap_method="sequential")
 
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         with pytest.raises(ZeroDivisionError):

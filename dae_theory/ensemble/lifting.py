@@ -115,11 +115,11 @@ class Lifted:
         shared_leaves, shared_form = flatten(shared)
         plain = [leaf if getattr(leaf, "weak_type", False) else np.asarray(leaf) for leaf in shared_leaves]
         self._shared = jax.device_put(plain, NamedSharding(self._mesh, PartitionSpec()))
-        self._lift = _jitted(function, form, shared_form, self._mesh, group)
+        self._lift, structures = _jitted(function, form, shared_form, self._mesh, group)
         chunk = math.ceil(self.members / 10) if chunk is None else checks.integer("chunk", chunk, 1)
         self.chunk = math.ceil(chunk / self._quantum) * self._quantum
         self._traced = self._trace()
-        outputs, self.structure = jax.tree.flatten(self._traced.out_info)
+        self.structure, outputs = structures[-1], self._traced.out_info
         self.expected = [jax.ShapeDtypeStruct((self.members, *leaf.shape[1:]), leaf.dtype) for leaf in outputs]
         self._compiled: Any = None
 
@@ -147,17 +147,24 @@ class Lifted:
         self.compile()
         index = np.minimum(np.arange(start, start + self.chunk), stop - 1)  # the last chunk repeats its last member
         part = jax.device_put([leaf[index] for leaf in self._leaves], self._sharding)
-        return [np.asarray(leaf)[: stop - start] for leaf in jax.tree.leaves(self._compiled(part, self._shared))]
+        return [np.asarray(leaf)[: stop - start] for leaf in self._compiled(part, self._shared)]
 
 
 @lru_cache(maxsize=16)
 def _jitted(function: Callable[[PyTree, PyTree], PyTree], form: Form, shared_form: Form, mesh: Mesh, group: int | None):
-    """The lifted program of plain arrays; the same object for the same arguments, so that JAX compiles it once."""
+    """The lifted program of plain arrays, and the structures of results that its traces saw.
 
-    def member(point: list[Any], shared: list[Any]) -> PyTree:  # records are rebuilt from arrays, never from shapes
-        return function(form.build(point), shared_form.build(shared))
+    The same object for the same arguments, so that JAX traces and compiles it once.
+    """
 
-    return lift(member, mesh, group)
+    structures: list[Any] = []
+
+    def member(point: list[Any], shared: list[Any]) -> list[Any]:  # records are made of arrays, never of shapes
+        leaves, structure = jax.tree.flatten(function(form.build(point), shared_form.build(shared)))
+        structures.append(structure)
+        return leaves
+
+    return lift(member, mesh, group), structures
 
 
 def _members(leaves: list[Any]) -> int:
