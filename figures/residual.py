@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from figures._summary import Row, interval, number
 from figures.look import style
 
 SIGMA = r"noise std $\sigma$ (units of the data)"
@@ -38,33 +37,10 @@ def draw(data: xr.Dataset) -> Figure:
     figure.suptitle(
         rf"simplex of $n=p={given['samples']}$ samples of norm {given['radius']:g}, $d={given['dimension']}$,"
         rf" $\lambda={given['weight_decay']:g}$; margin $\gamma=R/(n-1)={given['margin']:g}$",
-        x=0.01, ha="left",
-    )  # fmt: skip
+        x=0.01,
+        ha="left",
+    )
     return figure
-
-
-def summary(data: xr.Dataset) -> list[Row]:
-    """Fitted exponents, the first-order prediction at the points in the fit, and where the law ends."""
-    law = data["law"].sel(coefficient="c").values
-    exponent, power = (data["power_law"].sel(power_coefficient=name).values for name in ("c", "m"))
-    resolved = data.where(data["resolved"].astype(bool), drop=True)
-    first = resolved.where(resolved["used"].astype(bool), drop=True)
-    ratio = (first["residual"] / first["sigma_theory_residual"]).values
-    worst = ratio[abs(ratio - 1).argmax()]
-    ends = data.attrs["margin"] / data.attrs["breaks_at"]
-    with_power = "‖R‖² = C (σ/γ)^m e^(−cγ²/σ²); first order in gate errors: "
-    return [
-        interval("exponent c, no prefactor, γ = R/(n − 1)", "Thm 3.1  ‖R‖² ~ C e^(−cγ²/σ²), some c > 0",
-                 law[0], law[1], law[2], 0.0, relation="≥"),
-        interval("exponent c beside a power of σ", f"{with_power}c → 1", exponent[0], exponent[1], exponent[2]),
-        interval("power m beside the exponential", f"{with_power}m → 6", power[0], power[1], power[2]),
-        number("‖R‖² over first order in the gate errors, worst point of the fit", "nothing fitted", worst),
-        number("smallest share of R along the samples", "first order: columns are stretched, share → 1",
-               resolved["radial_share"].min()),
-        number(f"γ/σ below which the fitted law is off by a factor {data.attrs['off']:g}", "Thm 3.1", ends),
-        number("largest gradient norm left at the points", "stationary: ∂L = 0", resolved["gradient"].max(), 0.0,
-               tolerance=1e-9),
-    ]  # fmt: skip
 
 
 def _law(axes: Axes, data: xr.Dataset) -> None:
@@ -73,9 +49,11 @@ def _law(axes: Axes, data: xr.Dataset) -> None:
     label = rf"fit $\|R\|^2=C\,e^{{-c\gamma^2/\sigma^2}}$: $c={estimate:.2f}$, 95 % interval [{low:.2f}, {high:.2f}]"
     within = data.where(data["used"], drop=True)
     axes.plot(
-        data["fine_sigma_square"], data["fine_sigma_theory_residual"],
-        label="theory: first order in the gate errors, nothing fitted", **THEORY,
-    )  # fmt: skip
+        data["fine_sigma_square"],
+        data["fine_sigma_theory_residual"],
+        label="theory: first order in the gate errors, nothing fitted",
+        **THEORY,
+    )
     axes.plot(data["fine_sigma_square"], data["fine_sigma_fitted"], **{**LAW, "linestyle": ":"}, label="the fit beyond")
     axes.plot(within["sigma_square"], within["fitted"], label=label, **LAW)
     _points(axes, measured, "sigma_square", measured["residual"], label="certified minimizers (filled: in the fit)")

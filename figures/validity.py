@@ -18,7 +18,6 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from figures._summary import Row, number, share
 from figures.look import style
 
 SIGMA = r"noise std $\sigma$"
@@ -48,35 +47,18 @@ def draw(data: xr.Dataset) -> Figure:
     grid[0, 2].axhline(data.attrs["stationary"], color="0.5", linewidth=0.8)
     _against_margin(grid[1, 2], data, {"block_error": "o", "asymmetry": "x"}, "after polishing")
     titles = (
-        "gradient at the formula", "certificate at the formula", "the margin decides",
-        "block error after polishing", "asymmetry after polishing", "both against the margin",
-    )  # fmt: skip
+        "gradient at the formula",
+        "certificate at the formula",
+        "the margin decides",
+        "block error after polishing",
+        "asymmetry after polishing",
+        "both against the margin",
+    )
     for letter, axes, title in zip("abcdef", grid.flat, titles, strict=True):
         style.panel_letter(axes, letter, title)
     figure.legend(handles=_handles(data), loc="outside lower center", ncols=2)
     figure.suptitle(f"{data.attrs['data']}; maps: one data set", x=0.01, ha="left", fontsize="medium")
     return figure
-
-
-def summary(data: xr.Dataset) -> list[Row]:
-    """Stationary cells on both sides of the margin's boundary, flat directions, and what polishing leads to."""
-    sure, most = data.attrs["sure_margin"], data.attrs["stationary"]
-    wide, stationary = data["margin"] >= sure, data["gradient"] <= most
-    flat = (data["formula_flat"] == data.attrs["predicted_flat"]) & stationary
-    converged = data["converged"] == 1
-    moved = data["block_error"].where(~stationary & converged)
-    formula = f"(7), (8); ‖∂L‖ ≤ {most:g}"
-    return [
-        share(f"cells with margin m ≥ {sure:.1f} where the formula is stationary", f"{formula} where Φ(−m) is below",
-              (stationary & wide).sum(), wide.sum(), 1.0),
-        share(f"cells with margin m < {sure:.1f} where it is", formula, (stationary & ~wide).sum(), (~wide).sum()),
-        share(f"stationary cells whose flat directions are the {data.attrs['predicted_flat']} rotations of the blocks",
-              "Σ_k p_k(p_k − 1)/2", flat.sum(), stationary.sum(), 1.0),
-        number("largest block error after polishing, stationary cells", "(7), (8)",
-               data["block_error"].where(stationary).max(), 0.0, tolerance=1e-6),
-        number("median block error after polishing, other cells", "Thm 3.1: small", moved.median()),
-        share("cells where polishing converged", "stationary: ‖∂L‖ → 0", converged.sum(), converged.size),
-    ]  # fmt: skip
 
 
 def _map(axes: Axes, data: xr.Dataset, name: str, label: str, limits: tuple[float, float]) -> None:
@@ -104,18 +86,28 @@ def _boundary(axes: Axes, data: xr.Dataset) -> None:
     for level, look in ((data.attrs["sure_margin"], BOUNDARY), (0.0, ZERO)):
         if margin.min() < level < margin.max():
             axes.contour(
-                data["sigma"], data["radius"], margin, levels=[level],
-                colors=[look["color"]], linestyles=[look["linestyle"]], linewidths=1.6,
-            )  # fmt: skip
+                data["sigma"],
+                data["radius"],
+                margin,
+                levels=[level],
+                colors=[look["color"]],
+                linestyles=[look["linestyle"]],
+                linewidths=1.6,
+            )
 
 
 def _against_margin(axes: Axes, data: xr.Dataset, names: dict[str, str], label: str) -> None:
     """Quantities of all cells against the worst margin of the formula."""
     for (name, marker), color in zip(names.items(), ("#0072B2", "0.2"), strict=False):
         axes.plot(
-            data["margin"].values.ravel(), np.maximum(data[name].values.ravel(), FLOOR), marker, color=color,
-            alpha=0.6, markeredgewidth=0.8, label={"block_error": "block error"}.get(name, name),
-        )  # fmt: skip
+            data["margin"].values.ravel(),
+            np.maximum(data[name].values.ravel(), FLOOR),
+            marker,
+            color=color,
+            alpha=0.6,
+            markeredgewidth=0.8,
+            label={"block_error": "block error"}.get(name, name),
+        )
     axes.axvline(data.attrs["sure_margin"], **BOUNDARY)
     axes.axvline(0, **ZERO)
     least = float(data["margin"].min())

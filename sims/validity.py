@@ -16,12 +16,13 @@ import numpy as np
 import scipy.stats
 import xarray as xr
 
-from dae_theory import certify, data, theory
+from dae_theory import certify, compare, data, theory
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import asymmetry, block_error
 from sims import launch
 from sims.launch import limits
+from sims.measures import verdicts
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,15 @@ class Config:
 
     seed: int = 0
     """Root of all randomness."""
-    draws: int = 4
+    seeds: int = 4
     """Data sets: each has its own directions of spread, the same ones in all its cells."""
-    clusters: int = 3
-    """K."""
-    cluster_size: int = 20
+    components: int = 3
+    """K, clusters of samples."""
+    per_component: int = 20
     """Samples a cluster."""
     dimension: int = 10
     """d."""
-    directions: int = 1
+    rank: int = 1
     """Directions in which a cluster is spread."""
     neurons: int = 2
     """p_k, neurons a cluster: one for the mean and one for every direction keep a cluster whole."""
@@ -56,25 +57,23 @@ class Config:
     """Gradient norm up to which the formula counts as stationary."""
 
 
-SMOKE = {"draws": 1, "radii": (2.0, 6.0), "noise_stds": (0.1, 0.4), "cluster_size": 6}
+SMOKE = {"seeds": 1, "radii": (2.0, 6.0), "noise_stds": (0.1, 0.4), "per_component": 6}
 STARTS = 8  # ascents in the search for growing neurons
-CASES = ((6.0, 0.2), (3.0, 0.1))  # (radius, largest σ) that the report tells in full, where the grid has them
+CASES = ((6.0, 0.2), (3.0, 0.1))  # (radius, largest σ) that are told in full, where the grid has them
 
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    for option in ("radii", "noise_stds"):
-        values = np.asarray(getattr(config, option), float)
-        if len(np.unique(values)) != len(values) or len(values) < 2 or not np.all(np.isfinite(values) & (values > 0)):
-            raise ValueError(
-                f"--{option.replace('_', '-')} must be at least two distinct positive values; got {values.tolist()}"
-            )
-    if config.draws < 1:
-        raise ValueError(f"--draws must be at least 1; got {config.draws}")
-    limits.above_zero(config, "spread", "stationary")
-    ranks = (config.neurons,) * config.clusters
+    limits.distinct(config, "radii", "noise_stds", count=2)
+    limits.above_zero(config, "radii", "noise_stds", "spread", "stationary")
+    limits.at_least(config, seeds=1, components=2, per_component=1, rank=1, neurons=1, weight_decay=0)
+    most = min(config.rank + 1, config.per_component)
+    if config.neurons > most:
+        words = "the mean and the directions of spread, or the samples of a cluster"
+        raise ValueError(f"--neurons must be at most {most}, {words}; got {config.neurons}")
+    ranks = (config.neurons,) * config.components
     for x, labels in _problems(config).values():
-        # refuses a rank or a weight decay that some cluster cannot carry
+        # refuses a weight decay that some cluster cannot carry
         theory.block_gains(x, labels, ranks, noise_std=0.0, weight_decay=config.weight_decay)
     return config
 
@@ -82,20 +81,20 @@ def resolve(config: Config) -> Config:
 def _problems(config: Config) -> dict[tuple[int, float], tuple[jax.Array, np.ndarray]]:
     """(draw, radius) -> samples and labels. A draw keeps its orientation, directions and deviations at every radius."""
     problems = {}
-    for draw in range(config.draws):
+    for draw in range(config.seeds):
         key = derive(jax.random.key(config.seed), "clusters", draw)
         unit = data.simplex_mixture(
             key,
             dimension=config.dimension,
-            components=config.clusters,
+            components=config.components,
             radius=1.0,
-            rank=config.directions,
+            rank=config.rank,
             spread=config.spread,
             clean=config.clean,
         )
         for radius in sorted(config.radii):
             mixture = dataclasses.replace(unit, means=radius * unit.means)
-            samples = mixture.sample_balanced(derive(key, "samples"), config.cluster_size)
+            samples = mixture.sample_balanced(derive(key, "samples"), config.per_component)
             problems[draw, radius] = samples.x, np.asarray(samples.labels)
     return problems
 
@@ -107,7 +106,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     sigma = np.sort(np.asarray(config.noise_stds, float))
     x = jnp.repeat(jnp.stack([samples for samples, _ in problems.values()]), len(sigma), axis=0)
     sigmas = jnp.tile(jnp.asarray(sigma), len(problems))
-    ranks = (config.neurons,) * config.clusters
+    ranks = (config.neurons,) * config.components
 
     def formula(x: jax.Array, noise_std: jax.Array) -> Weights:
         return theory.block_weights(x, labels, ranks, noise_std=noise_std, weight_decay=config.weight_decay)
@@ -122,19 +121,19 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         group=1,
     )
     radii = np.sort(np.asarray(config.radii, float))
-    shape = config.draws, len(radii), len(sigma)
-    rotations = config.clusters * config.neurons * (config.neurons - 1) // 2
+    shape = config.seeds, len(radii), len(sigma)
+    rotations = config.components * config.neurons * (config.neurons - 1) // 2
     return xr.Dataset(
         {name: (("draw", "radius", "sigma"), np.asarray(values).reshape(shape)) for name, values in measured.items()},
-        coords={"draw": np.arange(config.draws), "radius": radii, "sigma": sigma},
+        coords={"draw": np.arange(config.seeds), "radius": radii, "sigma": sigma},
         attrs={
             "spread": config.spread,
             "stationary": config.stationary,
             "predicted_flat": rotations,
             "sure_margin": float(-scipy.stats.norm.ppf(config.stationary)),
             "verdicts": list(certify.VERDICTS),
-            "data": f"K = {config.clusters} clusters of {config.cluster_size} samples in d = {config.dimension}, spread"
-            f" {config.spread:g}, {config.neurons} neurons a cluster, λ = {config.weight_decay:g}",
+            "data": f"K = {config.components} clusters of {config.per_component} samples in d = {config.dimension},"
+            f" spread {config.spread:g}, {config.neurons} neurons a cluster, λ = {config.weight_decay:g}",
         },
     )
 
@@ -143,13 +142,13 @@ def _cell(point: dict[str, Any], _: None, *, config: Config, labels: np.ndarray)
     """The formula and the minimizer beneath it in one cell."""
     formula, x = point["formula"], point["x"]
     numbers = {"noise_std": point["sigma"], "weight_decay": config.weight_decay}
-    blocks = theory.block_of_neuron((config.neurons,) * config.clusters)
+    blocks = theory.block_of_neuron((config.neurons,) * config.components)
     margins = theory.margins(formula, x, labels, blocks, noise_std=point["sigma"])
     polished = certify.polish(formula, x, **numbers)
     both = jax.tree.map(lambda *parts: jnp.stack(parts), formula, polished.weights)
     certified = jax.lax.map(lambda weights: certify.certify(weights, x, **numbers, starts=STARTS), both)
     at_formula, at_minimum = (jax.tree.map(lambda part, i=i: part[i], certified) for i in (0, 1))
-    found = block_error(polished.weights, formula, x, labels, blocks=config.clusters)
+    found = block_error(polished.weights, formula, x, labels, blocks=config.components)
     return {
         "margin": margins.worst,
         "own_margin": jnp.min(margins.own),
@@ -173,8 +172,41 @@ def _cell(point: dict[str, Any], _: None, *, config: Config, labels: np.ndarray)
     }
 
 
-def report(data: xr.Dataset) -> str:
-    """The two regimes in full, how well the margin predicts the certificate, and the verdicts of all cells."""
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """Stationary cells on both sides of the margin's boundary, flat directions, and what polishing leads to."""
+    sure, most = data.attrs["sure_margin"], data.attrs["stationary"]
+    wide, stationary = data["margin"] >= sure, data["gradient"] <= most
+    flat = (data["formula_flat"] == data.attrs["predicted_flat"]) & stationary
+    converged = data["converged"] == 1
+    moved = data["block_error"].where(~stationary & converged)
+    kept = data["block_error"].where(stationary)
+    formula = f"(7), (8); ‖∂L‖ ≤ {most:g}"
+    rotations = f"stationary cells whose flat directions are the {data.attrs['predicted_flat']} rotations of the blocks"
+    return [
+        compare.share(
+            f"cells with margin m ≥ {sure:.1f} where the formula is stationary",
+            f"{formula} where Φ(−m) is below",
+            (stationary & wide).sum(),
+            wide.sum(),
+            1.0,
+        ),
+        compare.share(
+            f"cells with margin m < {sure:.1f} where the formula is stationary",
+            formula,
+            (stationary & ~wide).sum(),
+            (~wide).sum(),
+        ),
+        compare.share(rotations, "Σ_k p_k(p_k − 1)/2", flat.sum(), stationary.sum(), 1.0),
+        compare.number(
+            "largest block error after polishing, stationary cells", "(7), (8)", kept.max(), 0.0, tolerance=1e-6
+        ),
+        compare.number("median block error after polishing, other cells", "Thm 3.1: small", moved.median()),
+        compare.share("cells where polishing converged", "stationary: ‖∂L‖ → 0", converged.sum(), converged.size),
+    ]
+
+
+def describe(data: xr.Dataset) -> str:
+    """The two regimes in full, and what the polished points of all cells are."""
     rows = []
     for radius, largest in CASES:
         if radius in data["radius"].values:
@@ -182,55 +214,39 @@ def report(data: xr.Dataset) -> str:
             cells = part.sel(sigma=part["sigma"][part["sigma"] <= largest * (1 + 1e-9)])
             if radius == CASES[-1][0]:
                 cells = cells.isel(sigma=slice(-1, None))
-            rows += [_row(data, cells.isel(sigma=k, draw=draw)) for k in range(cells.sizes["sigma"])
-                     for draw in range(cells.sizes["draw"])]  # fmt: skip
-    sure = data.attrs["sure_margin"]
-    wide, stationary = data["margin"] >= sure, data["gradient"] <= data.attrs["stationary"]
-    flat = (data["formula_flat"] == data.attrs["predicted_flat"]) & stationary
-    kinds = [
-        f"{verdict}: {int((data['verdict'] == code).sum())}" for code, verdict in enumerate(data.attrs["verdicts"])
-    ]
+            places = np.ndindex(cells.sizes["sigma"], cells.sizes["draw"])
+            rows += [_row(cells.isel(sigma=k, draw=draw)) for k, draw in places]
+    header = ["radius", "σ", "set", "margin", "‖∂L‖ (7)-(8)", "there", "flat", "polished", "block error", "asymmetry"]
+    kinds = [f"{word}: {int((data['verdict'] == code).sum())}" for code, word in enumerate(verdicts.SHORT)]
+    failed = int((data["converged"] == 0).sum())
     return "\n".join(
         [
-            f"{data.attrs['data']}; {data.sizes['draw']} data sets",
+            launch.wrap(f"{data.attrs['data']}; {data.sizes['draw']} data sets"),
             "",
-            launch.table(
-                rows,
-                ["radius", "σ", "data set", "margin", "‖gradient‖ at (7)-(8)", "certificate there", "flat (predicted)",
-                 "polished", "block error", "asymmetry", "loss saved"],
-            ),
+            launch.table(rows, [*header, "loss saved"]),
             "",
-            f"margin ≥ {sure:.2f}, where Φ(−margin) ≤ {data.attrs['stationary']:g}: the formula is stationary in"
-            f" {_of(stationary, wide)} cells; below, in {_of(stationary, ~wide)}",
-            f"where it is stationary, the flat directions are the {data.attrs['predicted_flat']} rotations in"
-            f" {_of(flat, stationary)} cells",
-            f"polished points, all cells: {'; '.join(kinds)}; not converged: {int((data['converged'] == 0).sum())}",
+            launch.wrap(f"polished points, all cells: {'; '.join(kinds)}; not converged: {failed}"),
         ]
-    )  # fmt: skip
+    )
 
 
-def _row(data: xr.Dataset, at: xr.Dataset) -> list[str]:
-    verdicts = data.attrs["verdicts"]
+def _row(at: xr.Dataset) -> list[str]:
     return [
         f"{float(at['radius']):g}",
         f"{float(at['sigma']):g}",
         f"{int(at['draw'])}",
         f"{float(at['margin']):.2f}",
-        f"{float(at['gradient']):.1e}",
-        verdicts[int(at["formula_verdict"])],
-        f"{int(at['formula_flat'])} ({data.attrs['predicted_flat']})",
-        verdicts[int(at["verdict"])] + ("" if at["converged"] else " (not converged)"),
-        f"{float(at['block_error']):.1e}",
-        f"{float(at['asymmetry']):.1e}",
+        f"{float(at['gradient']):.0e}",
+        verdicts.short(float(at["formula_verdict"])),
+        f"{int(at['formula_flat'])}",
+        verdicts.short(float(at["verdict"])) + ("" if at["converged"] else " (not converged)"),
+        f"{float(at['block_error']):.0e}",
+        f"{float(at['asymmetry']):.0e}",
         f"{float(at['loss_drop']):.1%}",
     ]
 
 
-def _of(happened: xr.DataArray, among: xr.DataArray) -> str:
-    return f"{int((happened & among).sum())} of {int(among.sum())}"
-
-
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":
