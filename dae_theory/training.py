@@ -209,11 +209,11 @@ def _train(key, x, settings, samples, neurons, observe) -> Trained:
         key, x.shape[1], settings.width, scale=settings.init_scale, tied=settings.tied, neurons=neurons, dtype=dtype
     )
     parameters = (weights.encoder,) if settings.tied else (weights.decoder, weights.encoder)
-    observed = None if observe is None else jax.eval_shape(observe, weights)
+    observed = observe and _empty(observe, weights, record_at.size)
     empty = History(
         jnp.zeros(record_at.shape, record_at.dtype),
         jnp.zeros(record_at.shape, dtype),
-        jax.tree.map(lambda one: jnp.zeros((record_at.size, *one.shape), one.dtype), observed),
+        observed,
     )
     with jax.numpy_dtype_promotion("standard"):
         state = optimizer.init(parameters)
@@ -222,6 +222,19 @@ def _train(key, x, settings, samples, neurons, observe) -> Trained:
     trained = as_weights(parameters)
     finite = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(trained)]).all()
     return Trained(trained, history, finite)
+
+
+def _empty(observe: Callable[[Weights], PyTree], weights: Weights, records: int) -> PyTree:
+    """What `observe` will return, zero, with a leading axis of records; it may hold records such as the weights."""
+    structures = []
+
+    def leaves(weights: Weights) -> list[Array]:  # records are rebuilt from arrays, never from shapes
+        flat, structure = jax.tree.flatten(observe(weights))
+        structures.append(structure)
+        return flat
+
+    shapes = jax.eval_shape(leaves, weights)
+    return jax.tree.unflatten(structures[0], [jnp.zeros((records, *one.shape), one.dtype) for one in shapes])
 
 
 def _check(x: Array, settings: Settings, samples: ArrayLike | None, neurons: ArrayLike | None) -> None:

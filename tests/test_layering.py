@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOOR = {"checks", "model", "gaussian", "noise", "randomness", "grid", "files", "chunks", "records"}
-SIMULATOR = {"training", "ensemble", "certify"}
+SIMULATOR = {"training", "ensemble", "certify", "dynamics"}
 
 
 def _imports(path: Path) -> set[str]:
