@@ -1,8 +1,8 @@
-"""Training as a flow: the gradient flow of the exact objective (6), on n samples or on a mixture (n → ∞).
+r"""Training as a flow: the gradient flow of the exact objective (6), on n samples or on a mixture (n → ∞).
 
-    Ẇ_l = −∂L/∂W_l,   l = 1, 2                     (tied: Ẇ = −∂L(W, W)/∂W of the one matrix, the sum of both)
+$$\dot W_l = -\frac{\partial L}{\partial W_l}, \quad l = 1, 2$$
 
-Gradient descent at rate η follows it at time t = ηk after k steps, to O(η); so does stochastic gradient descent, whose
+Tied weights W = W₁ = W₂ follow Ẇ = −∂L(W, W)/∂W, the sum of both gradients, as one matrix does in training. Gradient descent at rate η follows it at time t = ηk after k steps, to O(η); so does stochastic gradient descent, whose
 noise adds O(√η). What holds along it, for any data, by L's invariances:
 
 - L never rises: L̇ = −‖∂L‖².
