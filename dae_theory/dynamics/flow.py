@@ -2,14 +2,17 @@ r"""Training as a flow: the gradient flow of the exact objective (6), on n sampl
 
 $$\dot W_l = -\frac{\partial L}{\partial W_l}, \quad l = 1, 2$$
 
-Tied weights W = W₁ = W₂ follow Ẇ = −∂L(W, W)/∂W, the sum of both gradients, as one matrix does in training. Gradient descent at rate η follows it at time t = ηk after k steps, to O(η); so does stochastic gradient descent, whose
-noise adds O(√η). What holds along it, for any data, by L's invariances:
+Tied weights W = W₁ = W₂ follow Ẇ = −∂L(W, W)/∂W, the sum of both gradients, as one matrix does in training.
+
+Gradient descent at rate η follows it at time t = ηk after k steps, to O(η); so does stochastic gradient descent, whose
+noise adds O(√η). What holds along it, for any data:
 
 - L never rises: L̇ = −‖∂L‖².
-- Every neuron's balance ‖w1_j‖² − ‖w2_j‖² decays like e^(−4λt): the error depends on c·w1_j, w2_j/c alone through the
-  product, so only the weight decay moves it. (Tied weights have none.)
-- A small balanced pair w1 = εu, w2 = εv with v = g(u)/‖g(u)‖ at a stationary u of ‖g‖ grows in length at the rate
-  2(‖g(u)‖ − λ), and a tied one at 4(⟨g(u), u⟩ − λ), g of [X5] (`certify.newcomer_pull`): the most pulled come first.
+- The balance ‖w1_j‖² − ‖w2_j‖² of every neuron decays like e^(−4λt): the error of f does not change under c·w1_j,
+  w2_j/c, so weight decay alone moves it.
+- A small balanced pair w1 = εu, w2 = εv, v = g(u)/‖g(u)‖, at a stationary u of ‖g‖ grows in length at the rate
+  2(‖g(u)‖ − λ), g of [X5] (`certify.newcomer_pull`): the most pulled direction comes first. A tied neuron εu at a
+  stationary u of ⟨g(u), u⟩ grows at the rate 4(⟨g(u), u⟩ − λ).
 """
 
 from functools import partial
