@@ -4,7 +4,7 @@ python -m figures.make                              every figure, from the commi
 python -m figures.make --report                     and one HTML page of figures, numbers, errata, phase diagram
 python -m figures.make weights --from-scratch       run the sim again, draw, compare with the committed numbers
 python -m figures.make weights --record DIR         one figure from one record, into that folder
-python -m figures.make weights --record DIR --keep  take that record among the committed ones
+python -m figures.make --record DIR --keep          take that record among the committed ones
 """
 
 import importlib
@@ -36,7 +36,7 @@ class Options:
     record: Path | None = None
     """Draw the one named figure from this folder (data.nc, manifest.json), into it."""
     keep: bool = False
-    """With --record: copy that record, compressed, to where the committed ones are."""
+    """With --record: copy that record, compressed, to where the committed ones are, under its sim's name."""
     records: Path = HERE / "data"
     """Where NAME/data.nc and NAME/manifest.json are."""
     from_scratch: bool = False
@@ -79,8 +79,8 @@ def main(options: Options) -> None:
     unknown = [name for name in options.names if name not in available()]
     if unknown:
         sys.exit(f"figures: unknown figure {unknown[0]!r}; there are {', '.join(available())}")
-    if options.record is not None and len(options.names) != 1:
-        sys.exit("figures: --record goes with exactly one figure name")
+    if options.record is not None and len(options.names) != 1 and not (options.keep and not options.names):
+        sys.exit("figures: --record goes with exactly one figure name, or with --keep alone")
     if options.keep and options.record is None:
         sys.exit("figures: --keep goes with --record")
     if options.from_scratch and not options.names:
@@ -89,9 +89,11 @@ def main(options: Options) -> None:
     style.use(options.style)
     try:
         if options.record is not None:
-            make(options.names[0], options.record, options.record / "figure", options.style)
+            for name in options.names:
+                make(name, options.record, options.record / "figure", options.style)
             if options.keep:
-                print(f"kept    {keep.keep(options.record, found.folder(options.records, options.names[0]))}")
+                name = records.read(options.record)[1]["name"]
+                print(f"kept    {keep.keep(options.record, options.records / name)}")
             return
         names = options.names or [name for name in available() if _committed(options, name).is_file()]
         if not names:

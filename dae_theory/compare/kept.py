@@ -72,9 +72,11 @@ def text(value: float | None) -> str:
 
 
 def cells(row: Row) -> tuple[str, str, str, str, str, str]:
-    """claim, label, predicted, measured with its error, z, verdict."""
+    """claim, label, predicted (with the printed form where it differs), measured with its error, z, verdict."""
     relation = "" if row.relation == "=" else f"{row.relation} "
     predicted = "" if row.predicted is None else relation + text(row.predicted)
+    if row.printed is not None:
+        predicted += f" (printed {text(row.printed)})"
     error = f" ± {text(row.sem)}" if row.sem is not None else ""
     if row.ends is not None:
         error = f" [{text(row.ends[0])}, {text(row.ends[1])}]"

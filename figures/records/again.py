@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from figures._summary import Row, cells, reproduced
+from dae_theory.compare import Row, cells, reproduced
 
 ROOT = Path(__file__).parent.parent.parent
 

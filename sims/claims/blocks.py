@@ -1,4 +1,4 @@
-"""Claims on blocks: (7)-(8), Cor. 3.3 and 3.4, [X3], [X4], and what they leave unsaid (errata 1, 2, 4)."""
+"""Claims on blocks of samples: (7)-(8), what Thm 3.1 leaves unsaid (erratum 4), and copies beside them, [X3]."""
 
 from typing import Any
 
@@ -6,34 +6,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dae_theory import data, risk, theory
-from dae_theory.model import Weights, denoise, jacobian, represent
+from dae_theory import data, theory
+from dae_theory.compare import Row
+from dae_theory.model import Weights, jacobian
 from dae_theory.randomness import derive
-from dae_theory.representation import spikiness
 from sims.claims.claim import (
     ACCURACY,
     DIMENSION,
-    Claim,
     Problem,
     bounded,
     derivative,
     draw,
     exact,
-    sampled,
     slope,
     stack,
     unstack,
     vertex,
 )
 
-CLUSTERS, RANK, SIZE, DECAY = 3, 2, 20, 1e-3
-RANKS = (RANK,) * CLUSTERS
+COMPONENTS, RANK, SIZE, DECAY = 3, 2, 20, 1e-3
+RANKS = (RANK,) * COMPONENTS
 
 
-def claims(config: Any, root: jax.Array) -> list[Claim]:
+def claims(config: Any, root: jax.Array) -> list[Row]:
     """All rows of this file."""
     key = derive(root, "blocks")
-    return [*_finite(key), *_pointing(key), *_population(key, config.draws), *_hybrid(key)]
+    return [*_finite(key), *_pointing(key), *_hybrid(key)]
 
 
 def _clusters(key: Any, radius: float, spread: float, noise_std: float, clean: bool) -> tuple[Problem, Any, Weights]:
@@ -41,7 +39,7 @@ def _clusters(key: Any, radius: float, spread: float, noise_std: float, clean: b
     mixture = data.simplex_mixture(
         derive(key, "components"),
         dimension=DIMENSION,
-        components=CLUSTERS,
+        components=COMPONENTS,
         radius=radius,
         rank=RANK,
         spread=spread,
@@ -52,8 +50,11 @@ def _clusters(key: Any, radius: float, spread: float, noise_std: float, clean: b
     return problem, drawn.labels, theory.block_weights(problem.x, drawn.labels, RANKS, **problem.numbers)
 
 
-def _finite(key: Any) -> list[Claim]:
-    """(7)-(8): stationary and of non-negative curvature where the gates are sure, and not where they are not."""
+def _finite(key: Any) -> list[Row]:
+    """(7)-(8): stationary and of non-negative curvature where the gates are sure, and not where they are not.
+
+    Long since one line a claim.
+    """
     near, _, near_weights = _clusters(key, 3.0, 0.1, 0.1, clean=True)
     loose, labels, loose_weights = _clusters(key, 3.0, 0.3, 0.1, clean=False)
     margin = theory.margins(loose_weights, loose.x, labels, theory.block_of_neuron(RANKS), noise_std=0.1)
@@ -85,22 +86,56 @@ def _finite(key: Any) -> list[Claim]:
         exact("(7)-(8)", "stationary: gradient norm, radius 3, spread 0.1, σ = 0.1", 0, near.steepness(near_weights)),
         exact("(7)-(8)", "stationary: gradient norm, radius 6, spread 0.3, σ = 0.1", 0, far.steepness(weights)),
         bounded("(7)-(8)", "gradient norm, radius 6, spread 0.3, σ = 0.2", noisy.steepness(noisy_weights), "≤", 1e-8),
-        bounded("§2", f"not stationary, spread at random to the means, margin {float(margin.worst):.1f}: gradient norm",
-                loose.steepness(loose_weights), "≥", ACCURACY),
-        bounded("§2", "O_k is not free: gradient norm with one block turned at random", far.steepness(turned), "≥",
-                ACCURACY),
-        bounded("Thm 3.1", "a local minimum: least curvature of all, up to rounding", curvatures[0], "≥", 0,
-                tolerance=rounding),
-        exact("§5", "flat directions: Σ_k p_k(p_k − 1)/2", CLUSTERS * RANK * (RANK - 1) / 2, flat.sum()),
-        exact("(8)", "gain of a direction, (Λ_j − nλ)/(Λ_j + n_kσ²), where the exact objective is least",
-              gains[0, RANK - 1], vertex(at_gain, 0.3), size=size),
-        exact("(8)", "a direction starts to be kept at Λ_j = nλ: slope of L in its gain at zero, 2(λ − Λ_j/n)", start,
-              slope(at_gain, 0.3), size=size),
-        exact("§3", "objective of (7)-(8) in closed form", theory.block_objective(far.x, labels, RANKS, **far.numbers),
-              far.loss(weights)),
-        exact("§6", "J on cluster k: rank p_k, singular values a_j", np.pad(gains[0, :RANK], (0, DIMENSION - RANK)),
-              singular),
-    ]  # fmt: skip
+        bounded(
+            "Thm 3.1",
+            f"not stationary, spread at random to the means, margin {float(margin.worst):.1f}: gradient norm",
+            loose.steepness(loose_weights),
+            "≥",
+            ACCURACY,
+        ),
+        bounded(
+            "Thm 3.1",
+            "O_k is not free: gradient norm with one block turned at random",
+            far.steepness(turned),
+            "≥",
+            ACCURACY,
+        ),
+        bounded(
+            "Thm 3.1",
+            "a local minimum: least curvature of all, up to rounding",
+            curvatures[0],
+            "≥",
+            0,
+            tolerance=rounding,
+        ),
+        exact("[X8]", "flat directions: Σ_k p_k(p_k − 1)/2", COMPONENTS * RANK * (RANK - 1) / 2, flat.sum()),
+        exact(
+            "(8)",
+            "gain of a direction, (Λ_j − nλ)/(Λ_j + n_kσ²), where the exact objective is least",
+            gains[0, RANK - 1],
+            vertex(at_gain, 0.3),
+            size=size,
+        ),
+        exact(
+            "(8)",
+            "a direction starts to be kept at Λ_j = nλ: slope of L in its gain at zero, 2(λ − Λ_j/n)",
+            start,
+            slope(at_gain, 0.3),
+            size=size,
+        ),
+        exact(
+            "(7)-(8)",
+            "objective of (7)-(8) in closed form",
+            theory.block_objective(far.x, labels, RANKS, **far.numbers),
+            far.loss(weights),
+        ),
+        exact(
+            "(8)",
+            "J on cluster k: rank p_k, singular values a_j",
+            np.pad(gains[0, :RANK], (0, DIMENSION - RANK)),
+            singular,
+        ),
+    ]
 
 
 def _hessian(problem: Problem, values: np.ndarray) -> np.ndarray:
@@ -114,110 +149,62 @@ def _hessian(problem: Problem, values: np.ndarray) -> np.ndarray:
     return (hessian + hessian.T) / 2
 
 
-def _pointing(key: Any) -> list[Claim]:
+def _pointing(key: Any) -> list[Row]:
     """Erratum 4, second half: a direction of spread that points at another mean, at the same α and β."""
-    means = np.zeros((CLUSTERS, DIMENSION))
+    means = np.zeros((COMPONENTS, DIMENSION))
     means[0, 0], means[1, :2], means[2, :2] = 4.0, (-2.0, 4.0), (-2.0, -4.0)
-    draws = draw(key, "pointing").standard_normal((CLUSTERS, SIZE))
+    draws = draw(key, "pointing").standard_normal((COMPONENTS, SIZE))
     draws = (draws - draws.mean(axis=1, keepdims=True)) / draws.std(axis=1, keepdims=True)
     steepness, separability = [], []
     for axis in (2, 1):  # orthogonal to all means; along what the other means have orthogonal to the first
         x = np.repeat(means, SIZE, axis=0)
-        labels = np.repeat(np.arange(CLUSTERS), SIZE)
+        labels = np.repeat(np.arange(COMPONENTS), SIZE)
         x[np.arange(len(x)), np.asarray([axis, 3, 4])[labels]] += 0.8 * draws.ravel()
         problem = Problem(x, 0.1, DECAY)
         steepness.append(problem.steepness(theory.block_weights(x, labels, RANKS, **problem.numbers)))
         separability.append(data.separability(x, labels))
     return [
-        exact("§4.4", "same α and β for directions of spread away from the other mean and towards it",
-              [separability[0].alpha, separability[0].beta], [separability[1].alpha, separability[1].beta]),
-        exact("§4.4", "directions of spread away from the other mean: gradient norm at (7)-(8)", 0, steepness[0]),
-        bounded("§4.4", "erratum 4: towards it the formula is not near a minimum: gradient norm; printed: vanishes",
-                steepness[1], "≥", ACCURACY, tolerance=ACCURACY, printed=0.0),
-    ]  # fmt: skip
+        exact(
+            "Thm 3.1",
+            "same α and β for directions of spread away from the other mean and towards it",
+            [separability[0].alpha, separability[0].beta],
+            [separability[1].alpha, separability[1].beta],
+            erratum=4,
+        ),
+        exact(
+            "Thm 3.1",
+            "directions of spread away from the other mean: gradient norm at (7)-(8)",
+            0,
+            steepness[0],
+            erratum=4,
+        ),
+        bounded(
+            "Thm 3.1",
+            "towards it the formula is not near a minimum: gradient norm; printed: vanishes",
+            steepness[1],
+            "≥",
+            ACCURACY,
+            tolerance=ACCURACY,
+            printed=0.0,
+            erratum=4,
+        ),
+    ]
 
 
-def _population(key: Any, draws: int) -> list[Claim]:
-    """Cor. 3.3 on a mixture whose gates are sure, against the exact risk over samples and noise."""
-    noise_std, decay = 0.2, 0.005
-    mixture = data.simplex_mixture(
-        derive(key, "components"), dimension=DIMENSION, components=CLUSTERS, radius=8.0, rank=1, spread=0.3, clean=True
-    )
-    numbers = {"noise_std": noise_std, "weight_decay": decay}
-    weights = theory.population_weights(mixture, RANKS, **numbers, rotation_steps=0)
-
-    def objective(weights: Weights) -> float:
-        loss = risk.mixture_loss(weights, mixture, noise_std=noise_std)
-        return float(loss) + decay * float(np.sum(stack(weights) ** 2))
-
-    values = stack(weights)
-    directions = draw(key, "directions").standard_normal((20, *values.shape))
-    slopes = [derivative(lambda t, d=d: objective(unstack(values + t * d)), 0.01) for d in directions]
-    second = np.asarray(mixture.factors[0, :, 0]) / 0.3
-    gain, printed = (
-        second @ np.asarray(of(mixture, RANKS, **numbers)[0]) @ second
-        for of in (theory.population_filter, theory.printed_population_filter)
-    )
-
-    def at_gain(square: float) -> float:
-        """Objective with the direction of spread of component 0 at another gain."""
-        stretch = np.sqrt(square / gain) - 1
-        moved = values.copy()
-        moved[:, :, :RANK] += stretch * second[None, :, None] * (second @ values[:, :, :RANK])[:, None, :]
-        return objective(unstack(moved))
-
-    free = theory.population_weights(mixture, RANKS, noise_std=noise_std, weight_decay=0.0, rotation_steps=0)
-    loss = theory.population_loss(mixture, RANKS, noise_std=noise_std)
-    wrong = float(theory.printed_population_loss(mixture, RANKS, noise_std=noise_std))
-    x = mixture.sample(derive(key, "test"), draws).x
-    y = x + noise_std * jnp.asarray(draw(key, "test noise").standard_normal(x.shape))
-    errors = np.sum((np.asarray(denoise(free, y)) - np.asarray(x)) ** 2, axis=1)
-    hidden = represent(weights, mixture.means[0])
-    size = float(np.sum(np.asarray(mixture.means[0]) ** 2))
-    return [
-        exact("Cor. 3.3", "stationary under the population: slope along random directions, worst of 20", 0, slopes,
-              size=size),
-        exact("§4.1", "erratum 1, (S_k + σ²I)⁻¹ not (S_k + σI)⁻¹: gain of the direction of spread, e = 0.09, σ = 0.2",
-              gain, vertex(at_gain, 0.3), size=size, printed=float(printed)),
-        exact("§4.2", "erratum 2, [X4] not the bias alone: test loss at λ = 0, exact", loss,
-              risk.mixture_loss(free, mixture, noise_std=noise_std), size=size, printed=wrong),
-        sampled("§4.2", "erratum 2, [X4] not the bias alone: test loss at λ = 0, Monte Carlo", loss, errors,
-                printed=wrong),
-        exact("[X4]", "test loss at any gains, λ > 0", theory.population_loss(mixture, RANKS, **numbers),
-              risk.mixture_loss(weights, mixture, noise_std=noise_std), size=size),
-        exact("Cor. 3.3", "balanced: participation ratio of h(μ_k) is p_k, for O_k a reflection", RANK,
-              spikiness(hidden).participation_ratio),
-        exact("Cor. 3.3", "silent elsewhere: h(μ_k) on foreign neurons", 0, hidden[RANK:]),
-        _concentration(key, mixture),
-    ]  # fmt: skip
-
-
-def _concentration(key: Any, mixture: Any) -> Claim:
-    """X_kᵀX_k/n_k → S_k: n_k E‖X_kᵀX_k/n_k − S_k‖² = (tr S)² + 2tr Σ² + 4μᵀΣμ − ‖S‖² for Gaussian samples."""
-    size, repeats = 100, 200
-    x = np.asarray(mixture.sample_component(derive(key, "component"), 0, size * repeats).x)
-    x = x.reshape(repeats, size, DIMENSION)
-    moment, covariance = (np.asarray(part)[0] for part in (mixture.second_moments(), mixture.covariances()))
-    mean = np.asarray(mixture.means[0])
-    variance = np.trace(moment) ** 2 + 2 * np.sum(covariance**2) + 4 * mean @ covariance @ mean - np.sum(moment**2)
-    squares = size * np.sum((x.swapaxes(1, 2) @ x / size - moment) ** 2, axis=(1, 2))
-    return sampled("Cor. 3.3", "S_k from n_k samples: n_k E‖X_kᵀX_k/n_k − S_k‖²", variance, squares)
-
-
-def _hybrid(key: Any) -> list[Claim]:
+def _hybrid(key: Any) -> list[Row]:
     """Cor. 3.4, [X3]: copies of a sample beside two clusters."""
     copies = size = SIZE
     mixture = data.simplex_mixture(
         derive(key, "components"),
         dimension=DIMENSION,
-        components=CLUSTERS,
+        components=COMPONENTS,
         radius=6.0,
         rank=RANK,
         spread=0.3,
         clean=True,
     )
     labels = np.repeat([0, 1, 2], [copies, size, size])
-    spread = np.asarray(mixture.sample_balanced(derive(key, "hybrid"), size).x).reshape(size, CLUSTERS, DIMENSION)
+    spread = np.asarray(mixture.sample_balanced(derive(key, "hybrid"), size).x).reshape(size, COMPONENTS, DIMENSION)
     x = np.concatenate([np.tile(np.asarray(mixture.means[0]), (copies, 1)), spread[:, 1], spread[:, 2]])
     problem = Problem(x, 0.1, 0.01)
     weights = theory.block_weights(x, labels, (1, RANK, RANK), **problem.numbers)
@@ -234,7 +221,12 @@ def _hybrid(key: Any) -> list[Claim]:
     crossing = copies + slope(at_length, 0.3) * len(x) / (2 * squares)
     return [
         exact("Cor. 3.4", "copies beside clusters: gradient norm", 0, problem.steepness(weights)),
-        exact("[X3]", "‖w‖² = (m‖x‖² − nλ)/(m(‖x‖² + σ²)) where the exact objective is least", predicted,
-              vertex(at_length, 0.3), size=squares),
+        exact(
+            "[X3]",
+            "‖w‖² = (m‖x‖² − nλ)/(m(‖x‖² + σ²)) where the exact objective is least",
+            predicted,
+            vertex(at_length, 0.3),
+            size=squares,
+        ),
         exact("[X3]", "a copied sample survives from m* = nλ/‖x‖² copies on", threshold, crossing, size=len(x)),
-    ]  # fmt: skip
+    ]

@@ -1,4 +1,4 @@
-"""What a claim is, how it is judged, and the exact objective on which most of them are measured.
+"""How a claim is judged, and the exact objective on which most of them are measured.
 
 A tolerance is never chosen to fit. It is rounding (`exact`), five standard errors of the claim's own draws (`sampled`),
 half a unit of the last digit that is claimed (`rounded`), or zero, for an inequality.
@@ -15,102 +15,92 @@ import jax.numpy as jnp
 import numpy as np
 
 from dae_theory import risk
+from dae_theory.compare import STANDARD_ERRORS, Relation, Row
 from dae_theory.model import Weights, pad_width
 from dae_theory.randomness import derive
 
 ACCURACY = 1e-12  # of the closed forms in float64: absolute where values are below 1, relative above
-STANDARD_ERRORS = 5.0
 
 # Every problem is padded to these shapes, so that one compilation of the exact objective serves all claims.
 ROWS, DIMENSION, WIDTH = 60, 10, 6
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One line of the table: measured RELATION predicted, within the tolerance.
+def within(
+    label: str,
+    claim: str,
+    predicted: Any,
+    measured: Any,
+    tolerance: Any,
+    *,
+    relation: Relation = "=",
+    sem: float | None = None,
+    printed: float | None = None,
+    erratum: int | None = None,
+) -> Row:
+    """measured RELATION predicted up to an absolute tolerance; a measurement that is no number differs.
 
-    Attributes:
-        label: the paper's equation, or our [X…], or the section.
-        statement: what is claimed, in words.
-        predicted: by theory (its corrected form where there are two).
-        measured: by exact integration, autodiff, optimization or sampling.
-        tolerance: absolute, see the module.
-        relation: "=", "≤" or "≥".
-        printed: what the printed form gives, for an erratum.
-        sem: standard error of a sampled measurement.
+    Where the printed form's number stands beside, the row agrees only if the corrected form holds and the printed one
+    is further off than the tolerance; it is undecided where both hold.
     """
-
-    label: str
-    statement: str
-    predicted: float
-    measured: float
-    tolerance: float
-    relation: str = "="
-    printed: float = float("nan")
-    sem: float = float("nan")
-
-    @property
-    def deviation(self) -> float:
-        """measured − predicted."""
-        return self.measured - self.predicted
-
-    @property
-    def verdict(self) -> str:
-        """A claim without a number does not hold; an erratum holds if the two forms are told apart."""
-        within = {
-            "=": abs(self.deviation) <= self.tolerance,
-            "≤": self.deviation <= self.tolerance,
-            "≥": self.deviation >= -self.tolerance,
-        }[self.relation]
-        if not within:
-            return "fails"
-        if np.isnan(self.printed):
-            return "holds"
-        if abs(self.measured - self.printed) > self.tolerance:
-            return "printed form is wrong, corrected form holds"
-        return "holds, but so does the printed form"
+    predicted, measured, tolerance = float(predicted), float(measured), float(tolerance)
+    gap = measured - predicted
+    holds = {"=": abs(gap), "≤": gap, "≥": -gap}[relation] <= tolerance
+    told_apart = printed is None or abs(measured - printed) > tolerance
+    verdict = ("agrees" if told_apart else "undecided") if holds else "differs"
+    return Row(
+        claim,
+        label,
+        measured,
+        predicted,
+        sem=sem,
+        tolerance=tolerance,
+        relation=relation,
+        printed=None if printed is None else float(printed),
+        erratum=erratum,
+        verdict=verdict,
+    )
 
 
-def exact(label: str, statement: str, predicted: Any, measured: Any, *, size: Any = 1.0, **options: Any) -> Claim:
+def exact(label: str, claim: str, predicted: Any, measured: Any, *, size: Any = 1.0, **options: Any) -> Row:
     """Equality up to rounding, for numbers or arrays; of an array the entry that is furthest off is shown.
 
     Args:
-        label: as in `Claim`.
-        statement: as in `Claim`.
+        label: as in `Row`.
+        claim: as in `Row`.
         predicted: theory.
         measured: measurement, broadcast against theory.
         size: of the terms whose rounding enters, where they are larger than 1 and than the result; for the solution of
             an equation, over the equation's slope.
-        **options: other fields of the claim.
+        **options: other fields of the row.
     """
     predicted, measured = np.broadcast_arrays(np.asarray(predicted, float), np.asarray(measured, float))
     tolerance = ACCURACY * np.maximum(np.abs(predicted), size)
     excess = np.abs(measured - predicted) / tolerance
     worst = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), predicted.shape)
-    return Claim(label, statement, float(predicted[worst]), float(measured[worst]), float(tolerance[worst]), **options)
+    return within(label, claim, predicted[worst], measured[worst], tolerance[worst], **options)
 
 
-def sampled(label: str, statement: str, predicted: Any, draws: Any, **options: Any) -> Claim:
+def sampled(label: str, claim: str, predicted: Any, draws: Any, **options: Any) -> Row:
     """Mean of independent draws (N,), within five of its standard errors."""
     draws = np.asarray(draws, float)
-    return estimated(label, statement, predicted, draws.mean(), draws.std(ddof=1) / np.sqrt(draws.size), **options)
+    return estimated(label, claim, predicted, draws.mean(), draws.std(ddof=1) / np.sqrt(draws.size), **options)
 
 
-def estimated(label: str, statement: str, predicted: Any, measured: Any, sem: Any, **options: Any) -> Claim:
+def estimated(label: str, claim: str, predicted: Any, measured: Any, sem: Any, **options: Any) -> Row:
     """An estimate with its standard error."""
     sem = float(sem)
-    return Claim(label, statement, float(predicted), float(measured), STANDARD_ERRORS * sem, sem=sem, **options)
+    return within(label, claim, predicted, measured, STANDARD_ERRORS * sem, sem=sem, **options)
 
 
-def rounded(label: str, statement: str, claimed: str, measured: Any) -> Claim:
+def rounded(label: str, claim: str, claimed: str, measured: Any) -> Row:
     """A number that is claimed to as many digits as it is written with."""
     exponent = Decimal(claimed).as_tuple().exponent
-    return Claim(label, statement, float(claimed), float(measured), 0.5 * 10.0 ** int(exponent))
+    return within(label, claim, claimed, measured, 0.5 * 10.0 ** int(exponent))
 
 
-def bounded(label: str, statement: str, measured: Any, relation: str, bound: Any, **options: Any) -> Claim:
+def bounded(label: str, claim: str, measured: Any, relation: Relation, bound: Any, **options: Any) -> Row:
     """An inequality, measured ≤ bound or measured ≥ bound."""
-    return Claim(label, statement, float(bound), float(measured), options.pop("tolerance", 0.0), relation, **options)
+    return within(label, claim, bound, measured, options.pop("tolerance", 0.0), relation=relation, **options)
 
 
 def draw(key: jax.Array, purpose: str, *indices: int) -> np.random.Generator:

@@ -11,16 +11,17 @@ import scipy.stats
 from jax.scipy.stats import norm
 
 from dae_theory import data, gaussian, theory
+from dae_theory.compare import Row
 from dae_theory.model import denoise, jacobian
 from dae_theory.noise import score
 from dae_theory.randomness import derive
-from sims.claims.claim import DIMENSION, WIDTH, Claim, Problem, draw, exact, sampled, stack, unstack
+from sims.claims.claim import DIMENSION, WIDTH, Problem, draw, exact, sampled, stack, unstack
 
 NODES = 400  # Gauss-Legendre nodes over [0, m + 12 s]: converged to rounding for |a| ≤ 3, |ρ| ≤ 0.9
 POINTS = 40
 
 
-def claims(config: Any, root: jax.Array) -> list[Claim]:
+def claims(config: Any, root: jax.Array) -> list[Row]:
     """All rows of this file."""
     key = derive(root, "risk")
     x = data.simplex_means(derive(key, "simplex"), dimension=DIMENSION, components=5, radius=1.0)
@@ -35,7 +36,7 @@ def claims(config: Any, root: jax.Array) -> list[Claim]:
     ]
 
 
-def _denoisers(key: Any, x: Any, clean: Any, noise: Any) -> list[Claim]:
+def _denoisers(key: Any, x: Any, clean: Any, noise: Any) -> list[Row]:
     """(3), (4): both reference denoisers are posterior means, so they give the score and leave no correlation."""
     noise_std = 0.5
     y = jnp.asarray(clean + noise_std * noise)
@@ -56,22 +57,25 @@ def _denoisers(key: Any, x: Any, clean: Any, noise: Any) -> list[Claim]:
     moment = direction @ np.einsum("k,kij->ij", mixture.proportions, mixture.second_moments()) @ direction
     return [
         exact(
-            "(3)", "(f_emp(y) − y)/σ² = ∇ log Σ_i N(y; x_i, σ²I), worst entry",
-            jax.vmap(jax.grad(log_samples))(few), score(empirical(few), few, noise_std),
+            "(3)",
+            "(f_emp(y) − y)/σ² = ∇ log Σ_i N(y; x_i, σ²I), worst entry",
+            jax.vmap(jax.grad(log_samples))(few),
+            score(empirical(few), few, noise_std),
         ),
         sampled("(3)", "f_emp is the posterior mean: E⟨f_emp(y) − x, y⟩", 0, jnp.sum((empirical(y) - clean) * y, 1)),
         exact(
-            "(4)", "(f_gt(y) − y)/σ² = ∇ log Σ_k ρ_k N(y; μ_k, Σ_k + σ²I), worst entry",
-            _mixture_score(mixture, np.asarray(few), noise_std), score(truth(few), few, noise_std),
+            "(4)",
+            "(f_gt(y) − y)/σ² = ∇ log Σ_k ρ_k N(y; μ_k, Σ_k + σ²I), worst entry",
+            _mixture_score(mixture, np.asarray(few), noise_std),
+            score(truth(few), few, noise_std),
         ),
         sampled("(4)", "f_gt is the posterior mean: E⟨f_gt(y) − x, y⟩", 0, jnp.sum((truth(noisy) - drawn) * noisy, 1)),
         _unit(np.asarray(x), clean, noise),
-        sampled("(10)", "E (vᵀx)² = vᵀ(Σ_k ρ_k S_k)v, S_k = μ_kμ_kᵀ + Σ_k", moment,
-                (drawn @ direction) ** 2),
-    ]  # fmt: skip
+        sampled("(10)", "E (vᵀx)² = vᵀ(Σ_k ρ_k S_k)v, S_k = μ_kμ_kᵀ + Σ_k", moment, (drawn @ direction) ** 2),
+    ]
 
 
-def _unit(x: np.ndarray, clean: np.ndarray, noise: np.ndarray) -> Claim:
+def _unit(x: np.ndarray, clean: np.ndarray, noise: np.ndarray) -> Row:
     """Erratum 7: the divergence of the smoothed samples from a smoother copy of them, in two units of length.
 
     KL = E [log Σ_i N(y; x_i, σ²I) − log Σ_i N(y; x_i, 4σ²I)], a mean over the same noise.
@@ -86,8 +90,14 @@ def _unit(x: np.ndarray, clean: np.ndarray, noise: np.ndarray) -> Claim:
         )
         return float(np.mean(own - smooth))
 
-    return exact("§4.7", "erratum 7: a KL divergence has no unit: over itself in a unit 10 times smaller; printed: "
-                 "grows like (π/2) max‖x_i‖", 1, divergence(10.0) / divergence(1.0), printed=10)  # fmt: skip
+    return exact(
+        "KL bound",
+        "a KL divergence has no unit: over itself in a unit 10 times smaller; printed: grows like (π/2) max‖x_i‖",
+        1,
+        divergence(10.0) / divergence(1.0),
+        printed=10,
+        erratum=7,
+    )
 
 
 def _mixture_score(mixture: Any, y: np.ndarray, noise_std: float) -> np.ndarray:
@@ -101,7 +111,7 @@ def _mixture_score(mixture: Any, y: np.ndarray, noise_std: float) -> np.ndarray:
     return np.sum(share[:, :, None] * scores, axis=0)
 
 
-def _objective(key: Any, weights: Any, clean: np.ndarray, noise: np.ndarray) -> list[Claim]:
+def _objective(key: Any, weights: Any, clean: np.ndarray, noise: np.ndarray) -> list[Row]:
     """(5), (6): the model, the exact objective, and its gradient against sampling."""
     problem = Problem(np.unique(clean, axis=0), 0.5, 0.1)
     inputs = clean + problem.noise_std * noise
@@ -124,16 +134,26 @@ def _objective(key: Any, weights: Any, clean: np.ndarray, noise: np.ndarray) -> 
     return [
         exact("(5)", "f(2y) = 2 f(y), no biases, worst entry", 2 * denoise(weights, y), denoise(weights, 2 * y)),
         exact("(5)", "f(y) = J(y) y, worst entry", denoise(weights, y), jnp.einsum("mij,mj->mi", slopes, y)),
-        exact("§6", "J(y) is the derivative of f, worst entry", slopes,
-              jax.vmap(jax.jacfwd(partial(denoise, weights)))(y)),
-        sampled("(6)", "exact objective against sampled noise", problem.loss(weights),
-                np.sum(error**2, axis=1) + penalty),
-        exact("(6)", "λ, not λ/2, on each ‖W_l‖²: L(λ) − L(0)", penalty,
-              problem.loss(weights) - undecayed.loss(weights)),
-        exact("§5", "E‖f − x‖² = ⟨W₂ᵀW₂, E hhᵀ⟩ − 2xᵀW₂E h + ‖x‖²", formula, first.loss(weights)),
-        sampled("§5", "derivative of the exact objective along a random direction, against sampled noise",
-                np.sum(undecayed.gradient(weights) * direction), 2 * np.sum(error * change, axis=1)),
-    ]  # fmt: skip
+        exact(
+            "[X8]",
+            "J(y) is the derivative of f, worst entry",
+            slopes,
+            jax.vmap(jax.jacfwd(partial(denoise, weights)))(y),
+        ),
+        sampled(
+            "(6)", "exact objective against sampled noise", problem.loss(weights), np.sum(error**2, axis=1) + penalty
+        ),
+        exact(
+            "(6)", "λ, not λ/2, on each ‖W_l‖²: L(λ) − L(0)", penalty, problem.loss(weights) - undecayed.loss(weights)
+        ),
+        exact("[X7]", "E‖f − x‖² = ⟨W₂ᵀW₂, E hhᵀ⟩ − 2xᵀW₂E h + ‖x‖²", formula, first.loss(weights)),
+        sampled(
+            "[X7]",
+            "derivative of the exact objective along a random direction, against sampled noise",
+            np.sum(undecayed.gradient(weights) * direction),
+            2 * np.sum(error * change, axis=1),
+        ),
+    ]
 
 
 def _quadrature(parameters: Any, nodes: Any, weights: Any) -> Any:
@@ -155,7 +175,7 @@ def _moments(m: Any, n: Any, v: Any, w: Any, c: Any) -> Any:
     return gaussian.relu(left), gaussian.relu_product(left, right, c)
 
 
-def _closed_forms(key: Any) -> list[Claim]:
+def _closed_forms(key: Any) -> list[Row]:
     """Every moment and derivative of §5 at random means and covariances, |a| ≤ 3, |ρ| ≤ 0.9."""
     a, b, rho, s, t = draw(key, "points").uniform(-1, 1, (5, POINTS))
     s, t, rho = 1 + s / 2, 1 + t / 2, 0.9 * rho
@@ -169,9 +189,12 @@ def _closed_forms(key: Any) -> list[Claim]:
     p, f, g, density = (
         np.asarray(part)
         for part in (
-            pair.quadrant.probability, pair.quadrant.first_edge, pair.quadrant.second_edge, pair.quadrant.density
+            pair.quadrant.probability,
+            pair.quadrant.first_edge,
+            pair.quadrant.second_edge,
+            pair.quadrant.density,
         )
-    )  # fmt: skip
+    )
     stated = m * n * p + m * t * (g + rho * f) + n * s * (f + rho * g)
     stated += s * t * (rho * p - rho * (m / s * f + n / t * g) + (1 - rho**2) * density)
     rows = [
@@ -189,10 +212,10 @@ def _closed_forms(key: Any) -> list[Claim]:
         ("∂E h_ih_j/∂C_ii = φ(a_i)/2s_i · E[(z_j)₊ | z_i = 0]", pair.first_spread, slopes[3, 2]),
     ]
     where = f", against quadrature, worst of {POINTS}"
-    return [exact("§5", statement + where, predicted, measured) for statement, predicted, measured in rows]
+    return [exact("[X7]", statement + where, predicted, measured) for statement, predicted, measured in rows]
 
 
-def _limits(weights: Any, x: Any) -> list[Claim]:
+def _limits(weights: Any, x: Any) -> list[Row]:
     """σ → 0, zero, parallel and opposite columns, |a| → ∞, a = b = 0."""
     still = Problem(np.asarray(x), 0.0, 0.0)
     direct = np.mean(np.sum((np.asarray(denoise(weights, x)) - still.x) ** 2, axis=1))
@@ -211,12 +234,13 @@ def _limits(weights: Any, x: Any) -> list[Claim]:
     cosine = np.clip(covariance / np.outer(lengths, lengths), -1, 1)
     arc = np.outer(lengths, lengths) * (np.sqrt(1 - cosine**2) + cosine * (np.pi / 2 + np.arcsin(cosine))) / (2 * np.pi)
     return [
-        exact("§5", "limit σ → 0: mean ‖f(x_i) − x_i‖²", direct, still.loss(weights)),
-        exact("§5", "limit of a zero column: h_j = (m_j)₊", 0.7 * hidden[0], products[0, 3]),
-        exact("§5", "limit ρ = 1, z_j = 2z_i: E h_ih_j = 2E h_i²", 2 * products[0, 0], products[0, 1]),
-        exact("§5", "limit ρ = −1, z_j = −z_i: E h_ih_j = 0", 0, products[0, 2]),
-        exact("§5", "a_j = 40: E h_ih_j = m_jE h_i + C_ijΦ(a_i)", far * hidden[0] + std * shared * gate,
-              products[0, 4]),
-        exact("§5", "a_j = −40: E h_ih_j = 0", 0, products[0, 5]),
-        exact("§5", "m = 0: s_is_j(√(1−ρ²) + ρ(π/2 + asin ρ))/2π, worst pair", arc, kernel),
-    ]  # fmt: skip
+        exact("[X7]", "limit σ → 0: mean ‖f(x_i) − x_i‖²", direct, still.loss(weights)),
+        exact("[X7]", "limit of a zero column: h_j = (m_j)₊", 0.7 * hidden[0], products[0, 3]),
+        exact("[X7]", "limit ρ = 1, z_j = 2z_i: E h_ih_j = 2E h_i²", 2 * products[0, 0], products[0, 1]),
+        exact("[X7]", "limit ρ = −1, z_j = −z_i: E h_ih_j = 0", 0, products[0, 2]),
+        exact(
+            "[X7]", "a_j = 40: E h_ih_j = m_jE h_i + C_ijΦ(a_i)", far * hidden[0] + std * shared * gate, products[0, 4]
+        ),
+        exact("[X7]", "a_j = −40: E h_ih_j = 0", 0, products[0, 5]),
+        exact("[X7]", "m = 0: s_is_j(√(1−ρ²) + ρ(π/2 + asin ρ))/2π, worst pair", arc, kernel),
+    ]

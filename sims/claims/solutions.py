@@ -10,13 +10,13 @@ from scipy.optimize import root as solve
 from scipy.stats import norm
 
 from dae_theory import data, theory
+from dae_theory.compare import Row
 from dae_theory.model import Weights, jacobian, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
 from sims.claims.claim import (
     ACCURACY,
     DIMENSION,
-    Claim,
     Problem,
     bounded,
     draw,
@@ -26,6 +26,7 @@ from sims.claims.claim import (
     slope,
     stack,
     unstack,
+    within,
 )
 
 SAMPLES, RADIUS, DECAY = 5, 3.0, 1e-3
@@ -33,7 +34,7 @@ SAMPLES, RADIUS, DECAY = 5, 3.0, 1e-3
 RESIDUALS = ((0.2, "1E-12"), (0.3, "2E-8"), (0.5, "2E-6"), (0.8, "5E-5"), (1.2, "4E-3"))
 
 
-def claims(config: Any, root: jax.Array) -> list[Claim]:
+def claims(config: Any, root: jax.Array) -> list[Row]:
     """All rows of this file."""
     key = derive(root, "memorizing")
     x = data.simplex_means(derive(key, "simplex"), dimension=DIMENSION, components=SAMPLES, radius=RADIUS)
@@ -47,7 +48,7 @@ def claims(config: Any, root: jax.Array) -> list[Claim]:
     ]
 
 
-def _separability(key: Any, x: Any) -> list[Claim]:
+def _separability(key: Any, x: Any) -> list[Row]:
     """Def. 3.1: negative angles are scarce, and the simplex has the most of them."""
     measured = data.separability(x, np.arange(SAMPLES))
     full = data.simplex_means(derive(key, "full"), dimension=DIMENSION, components=DIMENSION + 1, radius=RADIUS)
@@ -58,14 +59,23 @@ def _separability(key: Any, x: Any) -> list[Claim]:
     return [
         exact("Def. 3.1", "simplex: β = −1/(M−1)", -1 / (SAMPLES - 1), measured.beta),
         exact("Def. 3.1", "a cluster for every sample: α = 0", 0, measured.alpha),
-        exact("§2", "M = d + 1 samples with β < 0 exist: β = −1/d", -1 / DIMENSION,
-              data.separability(full, np.arange(len(full))).beta),
-        bounded("§2", "β < 0 forces M ≤ 1 + 1/|β|: the least slack of 200 perturbed simplices",
-                np.min(1 + 1 / np.abs(beta[beta < 0]) - SAMPLES), "≥", 0),
-    ]  # fmt: skip
+        exact(
+            "Def. 3.1",
+            "M = d + 1 samples with β < 0 exist: β = −1/d",
+            -1 / DIMENSION,
+            data.separability(full, np.arange(len(full))).beta,
+        ),
+        bounded(
+            "Def. 3.1",
+            "β < 0 forces M ≤ 1 + 1/|β|: the least slack of 200 perturbed simplices",
+            np.min(1 + 1 / np.abs(beta[beta < 0]) - SAMPLES),
+            "≥",
+            0,
+        ),
+    ]
 
 
-def _memorizing(x: Any, noise: np.ndarray) -> list[Claim]:
+def _memorizing(x: Any, noise: np.ndarray) -> list[Row]:
     """(9): stationary, the right length, the right survival, one-hot, and of rank one."""
     problem = Problem(np.asarray(x), 0.08, DECAY)
     weights = theory.memorizing_weights(x, **problem.numbers)
@@ -89,21 +99,43 @@ def _memorizing(x: Any, noise: np.ndarray) -> list[Claim]:
     margin = theory.margins(weights, x, labels, np.arange(SAMPLES), noise_std=noisy.noise_std)
     return [
         exact("(9)", "stationary on the simplex for σ ≤ 0.1: largest gradient norm", 0, steepest),
-        exact("(9)", "‖w_i‖² = (‖x_i‖² − nλ)/(‖x_i‖² + σ²) at the minimizer found from lengths 2 % off", gains,
-              np.sum(stack(polished) ** 2, axis=1), size=1 / _curvature(problem)),
-        exact("(9)", "a sample starts to survive at nλ = ‖x_i‖²: slope of L in ‖w‖² at zero, 2(λ − ‖x‖²/n), n = 1",
-              2 * (DECAY - RADIUS**2), slope(appear, 0.1), size=RADIUS**2),
-        exact("Cor. 3.2", "one-hot representation: participation ratio of h(x_i + σε), worst of 1000", 1,
-              spikiness(represent(weights, y)).participation_ratio),
-        exact("§6", "J(x_i) has rank 1 and the singular value (‖x_i‖² − nλ)/(‖x_i‖² + σ²)", expected, singular),
-        exact("[X1]", "Φ(−margin in units of σ‖w‖) = P(a foreign neuron fires)", norm.cdf(-margin.cross),
-              theory.firing_probability(weights, x, noise_std=noisy.noise_std)[0, 1]),
-        sampled("[X2]", "P(neuron j fires on x_i + σε) = Φ(cos_ij ‖x_i‖/σ)",
-                theory.gate_error(x, noise_std=noisy.noise_std).firing[0, 1], fires),
-    ]  # fmt: skip
+        exact(
+            "(9)",
+            "‖w_i‖² = (‖x_i‖² − nλ)/(‖x_i‖² + σ²) at the minimizer found from lengths 2 % off",
+            gains,
+            np.sum(stack(polished) ** 2, axis=1),
+            size=1 / _curvature(problem),
+        ),
+        exact(
+            "(9)",
+            "a sample starts to survive at nλ = ‖x_i‖²: slope of L in ‖w‖² at zero, 2(λ − ‖x‖²/n), n = 1",
+            2 * (DECAY - RADIUS**2),
+            slope(appear, 0.1),
+            size=RADIUS**2,
+        ),
+        exact(
+            "Cor. 3.2",
+            "one-hot representation: participation ratio of h(x_i + σε), worst of 1000",
+            1,
+            spikiness(represent(weights, y)).participation_ratio,
+        ),
+        exact("(9)", "J(x_i) has rank 1 and the singular value (‖x_i‖² − nλ)/(‖x_i‖² + σ²)", expected, singular),
+        exact(
+            "[X1]",
+            "Φ(−margin in units of σ‖w‖) = P(a foreign neuron fires)",
+            norm.cdf(-margin.cross),
+            theory.firing_probability(weights, x, noise_std=noisy.noise_std)[0, 1],
+        ),
+        sampled(
+            "[X2]",
+            "P(neuron j fires on x_i + σε) = Φ(cos_ij ‖x_i‖/σ)",
+            theory.gate_error(x, noise_std=noisy.noise_std).firing[0, 1],
+            fires,
+        ),
+    ]
 
 
-def _loss(key: Any, x: Any, noise: np.ndarray) -> list[Claim]:
+def _loss(key: Any, x: Any, noise: np.ndarray) -> list[Row]:
     """Cor. 3.2: the loss of (9), and where it holds."""
     free = Problem(np.asarray(x), 0.08, 0.0)
     decayed = replace(free, weight_decay=DECAY)
@@ -130,16 +162,20 @@ def _loss(key: Any, x: Any, noise: np.ndarray) -> list[Claim]:
     where = "loss by formula, simplex n = 5: relative error at margin R/((n−1)σ) = "
     return [
         exact("Cor. 3.2", "loss at λ → 0: (1/n) Σ σ²‖x_i‖²/(σ² + ‖x_i‖²)", formula, loss),
-        exact("Cor. 3.2", "objective at λ > 0", theory.memorizing_objective(x, **decayed.numbers),
-              decayed.loss(theory.memorizing_weights(x, **decayed.numbers))),
+        exact(
+            "Cor. 3.2",
+            "objective at λ > 0",
+            theory.memorizing_objective(x, **decayed.numbers),
+            decayed.loss(theory.memorizing_weights(x, **decayed.numbers)),
+        ),
         bounded("Cor. 3.2", "the loss is below σ²", loss, "≤", free.noise_std**2),
         sampled("Cor. 3.2", f"the loss does not depend on d: d = {wide}", formula, errors),
-        *(bounded("§3", f"{where}{margin:g}", off(margin), "≤", 0.01) for margin in (5.0, 2.5)),
-        *(bounded("§3", f"{where}{margin:g}", off(margin), "≥", 0.01) for margin in (2.0, 1.25)),
-    ]  # fmt: skip
+        *(bounded("Cor. 3.2", f"{where}{margin:g}", off(margin), "≤", 0.01) for margin in (5.0, 2.5)),
+        *(bounded("Cor. 3.2", f"{where}{margin:g}", off(margin), "≥", 0.01) for margin in (2.0, 1.25)),
+    ]
 
 
-def _residual(x: Any) -> list[Claim]:
+def _residual(x: Any) -> list[Row]:
     """Thm 3.1: the minimizer is the formula plus R, and ‖R‖² decays exponentially in 1/σ²."""
     margin = RADIUS / (SAMPLES - 1)
     squares, gap = {}, 0.0
@@ -156,11 +192,11 @@ def _residual(x: Any) -> list[Claim]:
     return [
         *rows,
         bounded("Thm 3.1", "‖R‖² ~ e^(−cγ²/σ²): c between σ = 0.2 and 0.3", fall, "≥", 0),
-        exact("§6", "‖w1_j‖ = ‖w2_j‖ at a minimizer, worst difference over σ = 0.2 … 1.2", 0, gap, size=1 / DECAY),
+        exact("[X8]", "‖w1_j‖ = ‖w2_j‖ at a minimizer, worst difference over σ = 0.2 … 1.2", 0, gap, size=1 / DECAY),
     ]
 
 
-def _printed_residual(key: Any) -> list[Claim]:
+def _printed_residual(key: Any) -> list[Row]:
     """Erratum 4, first half: a foreign gate pushes columns off their samples, against a curvature ~ σ² + nλ only.
 
     An encoder column moved by δ ⟂ x_i costs (σ²a + nλ)‖δ‖²/n = R²(σ² + nλ)‖δ‖²/(n(R² + σ²)), to which the decoder does
@@ -186,11 +222,16 @@ def _printed_residual(key: Any) -> list[Claim]:
     added = RADIUS**2 / len(x) * (norm.cdf(-t) + t * norm.pdf(t))
     tolerance = predicted * sum(added / curvature for curvature in curvatures)
     return [
-        Claim(
-            "§4.4", "erratum 4: ‖R‖ off the samples, λ = 1e-4 over λ = 3e-2, grows by 1/(σ² + nλ); printed: without",
-            float(predicted), float(moves[0] / moves[1]), float(tolerance), printed=float(pushes[0] / pushes[1]),
+        within(
+            "Thm 3.1",
+            "‖R‖ off the samples, λ = 1e-4 over λ = 3e-2, grows by 1/(σ² + nλ); printed: without",
+            float(predicted),
+            float(moves[0] / moves[1]),
+            float(tolerance),
+            printed=float(pushes[0] / pushes[1]),
+            erratum=4,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _curvature(problem: Problem) -> float:

@@ -20,9 +20,9 @@ from sims.launch import limits, session
 from sims.launch.fields import as_plain
 from sims.launch.options import Launch, parse, validate
 from sims.launch.run import Run
-from sims.launch.terminal import table, wrap
+from sims.launch.terminal import wrap
 
-HEADER = ("claim", "equation", "predicted", "measured", "z", "verdict")
+VERDICT = 11  # characters of the column of verdicts
 
 
 def _unchanged(config: Any) -> Any:
@@ -97,10 +97,24 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
 def say(sim: Sim, data: xr.Dataset) -> str:
     """What the terminal shows of a record: the sim's own words, then its rows."""
     parts = [] if sim.describe is None else [sim.describe(data)]
-    rows = compare.kept(data)
-    if rows:
-        parts.append(table([compare.cells(row) for row in rows], HEADER))
-    return "\n\n".join(parts)
+    parts += [_lines(row) for row in compare.kept(data)]
+    return "\n".join(parts)
+
+
+def _lines(row: compare.Row) -> str:
+    """A row in the terminal: verdict and claim, and under them the equation and the numbers."""
+    claim, label, predicted, measured, z, verdict = compare.cells(row)
+    numbers = f"measured {measured}"
+    if predicted:
+        numbers = f"predicted {predicted}, {numbers}"
+    if z:
+        numbers += f", z = {z}"
+    indent = " " * VERDICT
+    return (
+        wrap(f"{verdict:<{VERDICT}}{claim}", hanging=indent)
+        + "\n"
+        + wrap(f"{indent}{label}: {numbers}", hanging=indent)
+    )
 
 
 def _make(sim: Sim, config: Any, launch: Launch, record: records.Record) -> None:

@@ -34,13 +34,14 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str], *, width: int | 
     return "\n".join([*lines, rule, *(line for row in wrapped[1:] for line in _lines(row, widths))])
 
 
-def wrap(text: str, *, width: int | None = None) -> str:
-    """Lines no longer than the terminal, with the indent of each line kept."""
+def wrap(text: str, *, width: int | None = None, hanging: str | None = None) -> str:
+    """Lines no longer than the terminal; what is wrapped hangs under its line, two further in than that by default."""
     width = shutil.get_terminal_size((80, 24)).columns if width is None else width
     lines = []
     for line in text.splitlines():
         indent = line[: len(line) - len(line.lstrip())]
-        lines += textwrap.wrap(line, width, subsequent_indent=indent + "  ", break_long_words=False) or [""]
+        below = indent + "  " if hanging is None else hanging
+        lines += textwrap.wrap(line, width, subsequent_indent=below, break_long_words=False) or [""]
     return "\n".join(lines)
 
 
