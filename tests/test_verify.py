@@ -29,13 +29,17 @@ def _judged(group: str) -> dict[tuple[str, str], compare.Row]:
     return {(row.claim, row.label): row for row in rows}
 
 
-def _cases():
-    for row, group in zip(ROWS, GROUPS, strict=True):
-        marks = [pytest.mark.slow] if group in SLOW else []
-        yield pytest.param(group, row, id=f"{group}: {row.claim}", marks=marks)
+def _marks(group: str) -> list:
+    return [pytest.mark.slow] if group in SLOW else []
 
 
-@pytest.mark.parametrize(("group", "row"), _cases())
+@pytest.mark.parametrize(
+    ("group", "row"),
+    [
+        pytest.param(group, row, id=f"{group}: {row.claim}", marks=_marks(group))
+        for row, group in zip(ROWS, GROUPS, strict=True)
+    ],
+)
 def test_claim(group, row):
     found = _judged(group)[row.claim, row.label]
     assert found.relation == row.relation
@@ -47,9 +51,7 @@ def test_claim(group, row):
         assert found.verdict == "agrees", compare.cells(found)
 
 
-@pytest.mark.parametrize(
-    "group", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in verify.GROUPS]
-)
+@pytest.mark.parametrize("group", [pytest.param(name, marks=_marks(name)) for name in verify.GROUPS])
 def test_the_committed_record_has_every_claim(group):
     committed = {(row.claim, row.label) for row, name in zip(ROWS, GROUPS, strict=True) if name == group}
     assert committed == set(_judged(group))
