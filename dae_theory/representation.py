@@ -5,7 +5,9 @@ A memorizing block answers its sample with one neuron (spiky), a generalizing on
 not scale-free: it follows the sample's norm and the layer's gain, so the scale-free scores stand beside it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -16,7 +18,12 @@ from jaxtyping import Array, Float
 
 from dae_theory import checks
 
-Pooling = Callable[[Array], Array]
+Pooling = Callable[[Any], Any]
+
+ORIENTATION: Mapping[str, int] = MappingProxyType(
+    {"std": 1, "l4_over_l2": 1, "kurtosis": 1, "participation_ratio": -1, "gini": 1, "max_share": 1}
+)
+"""Sign by which each score of `Spikiness` becomes larger for memorized, that is spikier, representations."""
 
 
 @struct.dataclass
@@ -73,60 +80,149 @@ def spikiness(h: Any) -> Spikiness:
     Raises:
         ValueError: `h` is a scalar, empty, or has NaN or infinite entries.
     """
+    return Spikiness(**_scores(h, tuple(_FORMULAS)))
+
+
+def score(h: Any, name: str) -> Array:
+    """One of the scores of `Spikiness` alone, (..., p) → (...): what the others would cost is not computed.
+
+    Raises:
+        ValueError: `name` is none of them; as `spikiness`.
+    """
+    if name not in _FORMULAS:
+        raise ValueError(f"name must be one of {list(_FORMULAS)}; got {name!r}")
+    return _scores(h, (name,))[name]
+
+
+def _scores(h: Any, names: tuple[str, ...]) -> dict[str, Array]:
     h = as_array("h", h)
     if h.ndim == 0:
         raise ValueError("h must have at least one axis; got a scalar")
-    return _spikiness(h)
+    if checks.is_traced(h) or any(device.platform != "cpu" for device in h.devices()):
+        return _compiled(h, names)
+    # NumPy sorts 30 times as fast as XLA on a CPU, and compiles nothing.
+    with np.errstate(invalid="ignore"):
+        return {name: jnp.asarray(value, dtype=h.dtype) for name, value in _evaluate(np, np.asarray(h), names).items()}
 
 
-@jax.jit
-def _spikiness(h: Array) -> Spikiness:
-    p = h.shape[-1]
-    peak = jnp.max(jnp.abs(h), axis=-1, keepdims=True)
-    unit = h / jnp.where(peak > 0, peak, 1)
-    second, fourth = jnp.sum(unit**2, axis=-1), jnp.sum(unit**4, axis=-1)
-    # With a zero vector 0/0 = NaN below, as promised; the inner wheres keep gradients elsewhere clean.
-    centred = unit - jnp.mean(unit, axis=-1, keepdims=True)
-    variance = jnp.mean(centred**2, axis=-1)
-    # A constant vector's variance is rounding noise: the mean of p equal numbers is off by a few eps.
-    constant = jnp.max(h, axis=-1) == jnp.min(h, axis=-1)
-    variance = jnp.where(constant, 0, variance)
-    spread = jnp.where(constant, 1, variance)
-    rank = (2 * jnp.arange(1, p + 1) - p - 1).astype(h.dtype)
-    ordered = jnp.sort(jnp.abs(unit), axis=-1)
-    return Spikiness(
-        std=jnp.where(constant, 0, jnp.sqrt(spread)) * peak[..., 0],
-        l4_over_l2=jnp.sqrt(jnp.sqrt(fourth) / second),
-        kurtosis=jnp.where(constant, jnp.nan, jnp.mean(centred**4, axis=-1) / spread**2 - 3),
-        participation_ratio=second**2 / fourth,
-        gini=ordered @ rank / (p * jnp.sum(ordered, axis=-1)),
-        max_share=jnp.max(unit**2, axis=-1) / second,
-    )
+def _evaluate(xp: Any, h: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    parts = _Parts(xp, h)
+    return {name: _FORMULAS[name](parts) for name in names}
 
 
-def flatten(h: Array) -> Array:
+_compiled = jax.jit(partial(_evaluate, jnp), static_argnums=1)
+
+
+class _Parts:
+    """What the formulas share, each computed when it is first asked for, in the functions of `xp` (JAX's or NumPy's).
+
+    Sums are over u = h/max|h|; with a zero vector they are 0, and the formulas 0/0 = NaN as promised.
+    """
+
+    def __init__(self, xp: Any, h: Any):
+        self.xp, self.h, self.p = xp, h, h.shape[-1]
+        self.peak = xp.max(xp.abs(h), axis=-1, keepdims=True)
+        # The inner wheres here and in `spread` keep gradients elsewhere clean.
+        self.unit = h / xp.where(self.peak > 0, self.peak, xp.ones_like(self.peak))
+
+    @cached_property
+    def square(self) -> Any:
+        return self.unit**2
+
+    @cached_property
+    def second(self) -> Any:
+        return self.xp.sum(self.square, axis=-1)
+
+    @cached_property
+    def fourth(self) -> Any:
+        return self.xp.sum(self.square * self.square, axis=-1)
+
+    @cached_property
+    def deviation(self) -> Any:
+        """(u − mean)²."""
+        return (self.unit - self.xp.mean(self.unit, axis=-1, keepdims=True)) ** 2
+
+    @cached_property
+    def constant(self) -> Any:
+        """Whether all entries are equal: the variance is then rounding noise, the mean being off by a few eps."""
+        return self.xp.max(self.h, axis=-1) == self.xp.min(self.h, axis=-1)
+
+    @cached_property
+    def spread(self) -> Any:
+        """m₂, and 1 for a constant vector."""
+        variance = self.xp.mean(self.deviation, axis=-1)
+        return self.xp.where(self.constant, self.xp.ones_like(variance), variance)
+
+
+def _std(q: _Parts) -> Any:
+    return q.xp.where(q.constant, q.xp.zeros_like(q.spread), q.xp.sqrt(q.spread)) * q.peak[..., 0]
+
+
+def _kurtosis(q: _Parts) -> Any:
+    fourth = q.xp.mean(q.deviation * q.deviation, axis=-1)
+    return q.xp.where(q.constant, q.xp.full_like(fourth, q.xp.nan), fourth / q.spread**2 - 3)
+
+
+def _gini(q: _Parts) -> Any:
+    rank = (2 * q.xp.arange(1, q.p + 1) - q.p - 1).astype(q.h.dtype)
+    ordered = q.xp.sort(q.xp.abs(q.unit), axis=-1)
+    return ordered @ rank / (q.p * q.xp.sum(ordered, axis=-1))
+
+
+_FORMULAS: Mapping[str, Callable[[_Parts], Any]] = MappingProxyType(
+    {
+        "std": _std,
+        "l4_over_l2": lambda q: q.xp.sqrt(q.xp.sqrt(q.fourth) / q.second),
+        "kurtosis": _kurtosis,
+        "participation_ratio": lambda q: q.second**2 / q.fourth,
+        "gini": _gini,
+        "max_share": lambda q: q.xp.max(q.square, axis=-1) / q.second,
+    }
+)
+
+
+def flatten(h: Any) -> Any:
     """No pooling: all activations of a sample as one vector, (batch, ...) → (batch, features)."""
     return h.reshape(h.shape[0], -1)
 
 
-def _positions(h: Array, channel_axis: int) -> tuple[int, ...]:
-    channel = channel_axis % h.ndim
+def _positions(h: Any, channel_axis: int) -> tuple[int, ...]:
+    axes = h.ndim
+    if isinstance(channel_axis, bool) or not isinstance(channel_axis, int) or not -axes <= channel_axis < axes:
+        raise ValueError(f"channel_axis must be an axis of activations {tuple(h.shape)}; got {channel_axis!r}")
+    channel = channel_axis % axes
     if channel == 0:
-        raise ValueError(f"channel_axis must not be the batch axis 0; got {channel_axis} for shape {h.shape}")
-    return tuple(axis for axis in range(1, h.ndim) if axis != channel)
+        raise ValueError(
+            f"channel_axis must not be the batch axis 0; got {channel_axis} for activations {tuple(h.shape)}"
+        )
+    return tuple(axis for axis in range(1, axes) if axis != channel)
 
 
-def spatial_max(h: Array, *, channel_axis: int = -1) -> Array:
+def spatial_max(h: Any, *, channel_axis: int = -1) -> Any:
     """Largest activation of each channel over positions, (batch, ..., channels) → (batch, channels).
 
-    Torch's convolutions keep channels on axis 1: `functools.partial(spatial_max, channel_axis=1)`.
+    Of JAX and NumPy arrays, and of torch tensors, which stay tensors on their device. Torch's convolutions keep
+    channels on axis 1: `functools.partial(spatial_max, channel_axis=1)`.
+
+    Raises:
+        ValueError: `channel_axis` is no axis of h, or the batch's.
     """
-    return jnp.max(h, axis=_positions(h, channel_axis))
+    positions = _positions(h, channel_axis)
+    if hasattr(h, "detach"):  # a torch tensor, without importing torch here
+        return h.amax(dim=positions) if positions else h
+    return jnp.max(h, axis=positions)
 
 
-def spatial_mean(h: Array, *, channel_axis: int = -1) -> Array:
-    """Mean activation of each channel over positions, (batch, ..., channels) → (batch, channels)."""
-    return jnp.mean(h, axis=_positions(h, channel_axis))
+def spatial_mean(h: Any, *, channel_axis: int = -1) -> Any:
+    """Mean activation of each channel over positions, (batch, ..., channels) → (batch, channels); as `spatial_max`.
+
+    Raises:
+        ValueError: `channel_axis` is no axis of h, or the batch's.
+    """
+    positions = _positions(h, channel_axis)
+    if hasattr(h, "detach"):
+        return h.mean(dim=positions) if positions else h
+    return jnp.mean(h, axis=positions)
 
 
 def score_batches(batches: Iterable[Any], pooling: Pooling = flatten) -> Spikiness:

@@ -58,9 +58,13 @@ def steered_denoiser(
     """The denoiser f_a(y) = W₂ (h(y) + a v), eq. (11), as a function of y, to stand in for f in any sampler.
 
     Raises:
-        ValueError: `direction` has another length than the width of the weights.
+        ValueError: `direction` has another length than the width of the weights; it or `strength`, one number, is not
+            finite.
     """
     checks.shape("direction", direction, (weights.width,))
+    checks.shape("strength", strength, ())
+    checks.finite("direction", direction)
+    checks.finite("strength", strength)
     shift = weights.decoder @ direction * jnp.asarray(strength, dtype=weights.decoder.dtype)
 
     def denoiser(y: Array) -> Array:

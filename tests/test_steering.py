@@ -100,6 +100,11 @@ def test_refusals(rng, refused):
     weights = _weights(rng)
     with refused("direction"):
         steering.steered_denoiser(weights, jnp.ones(5), 1.0)
+    with refused("direction"):
+        steering.steered_denoiser(weights, jnp.ones(6).at[2].set(jnp.nan), 1.0)
+    for strength in (float("nan"), "2", np.ones(2)):
+        with refused("strength"):
+            steering.steered_denoiser(weights, jnp.ones(6), strength)
     with refused("strengths"):
         steering.response_curve(lambda a: jnp.ones((1, 2)), np.zeros(2), [0.0])
     with refused("strengths"):

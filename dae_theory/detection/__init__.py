@@ -3,6 +3,7 @@
 Every score is oriented beforehand so that larger means memorized, and is never turned round after seeing the labels.
 """
 
+from dae_theory.detection.columns import Column, control_columns, score_columns
 from dae_theory.detection.detectors import (
     STATISTICS,
     CombinedDetector,
@@ -17,6 +18,7 @@ from dae_theory.detection.detectors import (
     pixel_std,
     std,
 )
+from dae_theory.detection.evaluation import evaluate, score_table
 from dae_theory.detection.roc import (
     Interval,
     auroc,
@@ -27,16 +29,8 @@ from dae_theory.detection.roc import (
     tpr_at_fpr,
 )
 from dae_theory.detection.selection import best_column
-from dae_theory.detection.table import (
-    Column,
-    Row,
-    ScoreTable,
-    control_columns,
-    evaluate,
-    score_columns,
-    score_table,
-    stratified_split,
-)
+from dae_theory.detection.splits import stratified_split
+from dae_theory.detection.table import Row, ScoreTable
 
 __all__ = [
     "STATISTICS",

@@ -1,12 +1,9 @@
 """Oriented scores of representations and of inputs, and scikit-learn estimators that put a threshold on them."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from jax import Array
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -21,14 +18,9 @@ Statistic = Callable[[Any], Any]
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of the largest score: what compiled sums may differ by
 
 
-@partial(jax.jit, static_argnames="name")
-def _compiled(h: Array, name: str) -> Array:
-    return getattr(representation.spikiness(h), name)
-
-
 def _score(h: Any, name: str) -> np.ndarray:
-    """One score alone: what the others would cost is not computed."""
-    return np.asarray(_compiled(representation.as_array("h", h), name))
+    """One score of `representation.Spikiness` alone, oriented."""
+    return representation.ORIENTATION[name] * np.asarray(representation.score(h, name))
 
 
 def std(h: Any) -> np.ndarray:
@@ -48,7 +40,7 @@ def kurtosis(h: Any) -> np.ndarray:
 
 def participation_ratio(h: Any) -> np.ndarray:
     """Minus (Σh²)²/Σh⁴, since few active neurons mean memorized. Ranks as ‖h‖₄/‖h‖₂ does, which is its −¼ power."""
-    return -_score(h, "participation_ratio")
+    return _score(h, "participation_ratio")
 
 
 def gini(h: Any) -> np.ndarray:

@@ -6,12 +6,19 @@ from typing import Any
 import numpy as np
 
 from dae_theory import checks
+from dae_theory.detection.columns import Column
 from dae_theory.detection.roc import auroc
-from dae_theory.detection.table import Column
+
+
+def ranked(scores: Any) -> np.ndarray:
+    """Scores as they are ranked: one that is undefined never fires, so it stands at −∞, below every defined one."""
+    values = np.asarray(scores, dtype=float)
+    return np.where(np.isnan(values), -np.inf, values)
 
 
 def best_column(columns: Sequence[Column], memorized: Any, on: Any) -> Column:
-    """The score with the highest AUROC on the samples `on`; the first of equals. One that is undefined there loses.
+    """The score with the highest AUROC on the samples `on`; the first of equals; undefined scores rank
+    lowest, as they never fire.
 
     The AUROC it was chosen by is optimistic: report it on the other samples, as `evaluate(..., fit=on)` does.
 
@@ -33,7 +40,7 @@ def best_column(columns: Sequence[Column], memorized: Any, on: Any) -> Column:
         checks.shape("columns", column.scores, labels.shape)
 
     def merit(column: Column) -> float:
-        scores = np.asarray(column.scores, dtype=float)[on]
-        return -1.0 if np.isnan(scores).any() else float(auroc(scores[labels[on]], scores[~labels[on]]))
+        scores = ranked(column.scores)
+        return float(auroc(scores[labels & on], scores[~labels & on]))
 
     return columns[int(np.argmax([merit(column) for column in columns]))]

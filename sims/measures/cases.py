@@ -18,15 +18,6 @@ from jaxtyping import Array
 from dae_theory import memorization, representation, sampling
 from dae_theory.randomness import derive
 
-# larger means memorized, as in dae_theory.detection
-ORIENTATION = {
-    "std": 1,
-    "l4_over_l2": 1,
-    "kurtosis": 1,
-    "participation_ratio": -1,
-    "gini": 1,
-    "max_share": 1,
-}
 POOLINGS = {
     "all": representation.flatten,
     "max": representation.spatial_max,
@@ -67,7 +58,7 @@ class Scored:
 
     Attributes:
         layers: names of what was read, layer and pooling, (L,).
-        scores: oriented, (L, levels, scores, m), scores in the order of `ORIENTATION`.
+        scores: oriented, (L, levels, scores, m), scores in the order of `representation.ORIENTATION`.
         losses: minus the mean ‖f(y) − x‖², (levels, m).
         seconds: of one forward pass with all scores, per sample.
     """
@@ -120,7 +111,8 @@ def score(key: Array, case: Case, draws: int) -> Scored:
             for pooling in POOLINGS if h.ndim > 2 else ("all",):
                 names.append(f"{layer} {pooling}" if h.ndim > 2 else layer)
                 scores = representation.spikiness(POOLINGS[pooling](h))
-                rows.append(jnp.stack([sign * getattr(scores, name) for name, sign in ORIENTATION.items()]))
+                oriented = [sign * getattr(scores, name) for name, sign in representation.ORIENTATION.items()]
+                rows.append(jnp.stack(oriented))
         return jnp.stack(rows), jnp.sum((case.denoise(y, noise_std) - case.x) ** 2, axis=-1)
 
     scores, losses = [], []

@@ -8,7 +8,8 @@ from jaxtyping import Array
 
 from dae_theory import detection
 from dae_theory.randomness import derive
-from sims.measures.cases import ORIENTATION, Case, Scored, score
+from dae_theory.representation import ORIENTATION
+from sims.measures.cases import Case, Scored, score
 
 FEWEST = 4  # confirmed samples that make a table
 

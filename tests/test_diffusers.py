@@ -1,6 +1,5 @@
-"""Hooks into torch models: captured and steered activations are the model's own, and the model stays as it was."""
+"""Pretrained diffusion models: scores are those of the activations, and the model stays as it was."""
 
-import collections
 import types
 
 import jax
@@ -30,140 +29,6 @@ def _state(model):
     ]
     parameters = [(p.dtype, p.device, p.requires_grad, p.grad is None) for p in model.parameters()]
     return tensors, flags, parameters, torch.random.get_rng_state().numpy().tobytes()
-
-
-class _Several(torch.nn.Module):
-    """Returns what the tests ask for: tuples, lists, named tuples, mappings, nothing."""
-
-    def __init__(self, wrap):
-        super().__init__()
-        self.linear = torch.nn.Linear(3, 3)
-        self.inner = _Wrap(wrap)
-
-    def forward(self, x):
-        return self.inner(self.linear(x))
-
-
-class _Wrap(torch.nn.Module):
-    def __init__(self, wrap):
-        super().__init__()
-        self.wrap = wrap
-
-    def forward(self, x):
-        return self.wrap(x)
-
-
-Pair = collections.namedtuple("Pair", "first second")
-WRAPS = {
-    "tensor": lambda x: x,
-    "tuple": lambda x: (x, 2 * x),
-    "list": lambda x: [x, 2 * x],
-    "named tuple": lambda x: Pair(x, 2 * x),
-    "mapping": lambda x: {"sample": x, "other": 2 * x},
-    "nested": lambda x: (None, (x, 2 * x)),
-}
-
-
-def _first(output):
-    while not isinstance(output, torch.Tensor):
-        parts = list(output.values()) if isinstance(output, dict) else output
-        output = next(part for part in parts if part is not None)
-    return output
-
-
-@pytest.mark.parametrize("kind", WRAPS)
-def test_capture_and_add_see_the_first_tensor_of_any_structure(kind):
-    model, x = _Several(WRAPS[kind]), torch.randn(4, 3)
-    before, plain = _state(model), model(x)
-    with hooks.capture(model, ["inner", "linear"]) as captured:
-        model(x)
-        model(x)
-    for name in ("inner", "linear"):
-        assert len(captured[name]) == 2
-        assert torch.equal(captured[name][0], _first(plain).detach())
-        assert not captured[name][0].requires_grad
-    v = torch.tensor([1.0, 2.0, 3.0])
-    with hooks.add(model, {"inner": v}, 0.5):
-        steered = model(x)
-    assert type(steered) is type(plain)
-    assert torch.equal(_first(steered), _first(plain) + 0.5 * v[None])
-    if kind == "named tuple":
-        assert torch.equal(steered.second, plain.second)
-    if kind == "mapping":
-        assert torch.equal(steered["other"], plain["other"])
-    assert _state(model) == before
-
-
-def test_hooks_are_removed_when_the_model_or_a_hook_raises():
-    def fail(x):
-        raise RuntimeError("inside")
-
-    model = _Several(fail)
-    before = _state(model)
-    for context in (
-        lambda: hooks.capture(model, ["linear"]),
-        lambda: hooks.add(model, {"linear": torch.ones(3)}),
-        lambda: hooks.evaluating(model),
-    ):
-        with pytest.raises(RuntimeError, match="inside"), context():
-            model(torch.ones(1, 3))
-        assert _state(model) == before
-    model = _Several(lambda x: None)
-    before = _state(model)
-    with pytest.raises(ValueError, match="names"), hooks.capture(model, ["inner"]):
-        model(torch.ones(1, 3))
-    with pytest.raises(ValueError, match="directions"), hooks.add(model, {"inner": torch.ones(3)}):
-        model(torch.ones(1, 3))
-    with pytest.raises(ValueError, match="directions"), hooks.add(model, {"linear": torch.ones(2)}):
-        model(torch.ones(1, 3))
-    assert _state(model) == before
-
-
-def test_steering_a_convolution_adds_to_every_position_and_keeps_half_precision():
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1)).to(torch.bfloat16)
-    x, v = torch.randn(2, 1, 5, 5, dtype=torch.bfloat16), np.array([1.0, -2.0])
-    plain = model(x)
-    with hooks.add(model, {"0": v}, 2.0):
-        steered = model(x)
-    assert steered.dtype == torch.bfloat16
-    expected = plain + 2 * torch.tensor(v, dtype=torch.bfloat16)[None, :, None, None]
-    assert torch.equal(steered, expected)
-    whole = torch.randn(2, 5, 5)
-    with hooks.add(model, {"0": whole}, 2.0):
-        assert torch.equal(model(x), plain + 2 * whole.to(torch.bfloat16)[None])
-
-
-def test_only_what_reduce_keeps_is_held(rng):
-    """Full activations are gone when the next layer has run: weak references to them are dead."""
-    import weakref
-
-    model = torch.nn.Sequential(*[torch.nn.Linear(8, 8) for _ in range(3)])
-    alive = []
-
-    def reduce(activation):
-        alive.append(weakref.ref(activation))
-        return float(activation.sum())
-
-    with torch.no_grad(), hooks.capture(model, ["0", "1", "2"], reduce) as captured:
-        output = model(torch.randn(2, 8))
-    assert [type(entry) for name in "012" for entry in captured[name]] == [float] * 3
-    assert captured["2"][0] == float(output.sum())
-    assert [reference() is None for reference in alive] == [True] * 3
-
-
-def test_names_are_checked_and_near_matches_listed():
-    model = torch.nn.Sequential(collections.OrderedDict(encoder=torch.nn.Linear(2, 2), decoder=torch.nn.Linear(2, 2)))
-    assert hooks.module_names(model) == ["encoder", "decoder"]
-    with pytest.raises(ValueError, match=r"names.*encoder"), hooks.capture(model, ["encodr"]):
-        pass
-    for names in ([], "encoder", ["encoder", "encoder"], [""]):
-        with pytest.raises(ValueError, match="names"), hooks.capture(model, names):
-            pass
-    with pytest.raises(ValueError, match=r"names.*decoder"), hooks.add(model, {"decodr": torch.ones(2)}):
-        pass
-
-
-# Below: diffusers.
 
 
 @pytest.fixture(scope="module")
@@ -344,10 +209,12 @@ def test_scores_are_those_of_the_activations_of_the_noised_image(recipes, rng):
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 def test_the_denoised_image_is_right_for_every_kind_of_prediction(recipes, rng, kind):
     """A network that predicts perfectly returns the image."""
+    from dae_theory.adapters.diffusers import scoring
+
     x, noise, signal = *torch.tensor(rng.standard_normal((2, 1, 1, 4, 4))), 0.7
     noised = signal**0.5 * x + (1 - signal) ** 0.5 * noise
     truth = {"epsilon": noise, "v_prediction": signal**0.5 * noise - (1 - signal) ** 0.5 * x, "sample": x}
-    torch.testing.assert_close(recipes._denoised(truth[kind], noised, signal, kind), x)
+    torch.testing.assert_close(scoring.denoised_image(truth[kind], noised, signal, kind), x)
 
 
 def test_a_model_trained_to_memorize_is_detected(recipes, rng):
