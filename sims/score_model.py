@@ -117,8 +117,8 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         derive(jax.random.key(config.seed), "table"), columns, memorized, fpr=config.fpr, resamples=config.resamples
     )
     rows = xr.Dataset(
-        {name: ("row", values) for name, values in table.arrays().items()},
-        coords={"row": [row.name for row in table.rows]},
+        {name: ("line", values) for name, values in table.arrays().items()},
+        coords={"line": [row.name for row in table.rows]},
     )
     return scored.merge(rows).assign_attrs(table=str(table))
 

@@ -263,7 +263,7 @@ def test_the_command_line_scores_a_saved_pipeline_on_a_folder_of_images(recipes,
     scored = run()
     assert scored.sizes["sample"] == 10
     assert int(scored["memorized"].sum()) == 4
-    assert {"mid_block/std", "denoising_loss", "combined"} <= set(scored["row"].values)
+    assert {"mid_block/std", "denoising_loss", "combined"} <= set(scored["line"].values)
     assert "µs/sample" in scored.attrs["table"]
     unlabelled = run("--memorized", "nowhere")
     assert "auroc" not in unlabelled
