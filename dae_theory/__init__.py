@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the modules below
         training,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "adapters",

@@ -35,9 +35,12 @@ _PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy", "scipy", "xarray")
 _REMEDY = "restore it from a copy, or delete the folder and compute the record again"
 
 
-def config_hash(name: str, config: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits of SHA-256 over the sim's name, its configuration and the package version."""
-    text = json.dumps([name, dae_theory.__version__, config], sort_keys=True, allow_nan=False)
+def config_hash(name: str, config: dict[str, Any], version: str = dae_theory.__version__) -> str:
+    """Twelve hexadecimal digits of SHA-256 over the sim's name, its configuration and the package version.
+
+    The version moves whenever numbers change, so that a record of other numbers is not found.
+    """
+    text = json.dumps([name, version, config], sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

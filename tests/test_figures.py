@@ -53,7 +53,9 @@ def test_committed_records_come_from_a_commit_and_their_hash_is_that_of_their_se
     _, manifest = records.read(DATA / name)
     assert manifest["dirty"] is False
     assert re.fullmatch("[0-9a-f]{40}", manifest["commit"])
-    assert manifest["hash"] == records.config_hash(manifest["name"], manifest["config"])
+    assert manifest["hash"] == records.config_hash(
+        manifest["name"], manifest["config"], manifest["versions"]["dae_theory"]
+    )
 
 
 def test_committed_records_are_small():
