@@ -17,10 +17,10 @@ FLOOR = 3e-4
 
 def draw(data: xr.Dataset) -> Figure:
     """One panel a kind of samples."""
-    figure, panels = plt.subplots(1, data.sizes["world"], figsize=(style.PAGE, 3.3), sharey=True, squeeze=False)
-    for letter, axes, name in zip("abc", panels[0], data["world"].values, strict=False):
+    figure, panels = plt.subplots(1, data.sizes["kind"], figsize=(style.PAGE, 3.3), sharey=True, squeeze=False)
+    for letter, axes, name in zip("abc", panels[0], data["kind"].values, strict=False):
         for regime, (marker, color, line) in LOOKS.items():
-            at = data.sel(world=name, regime=regime)
+            at = data.sel(kind=name, regime=regime)
             index, predicted = data["index"].values, at["predicted"].values
             shown = predicted > 0
             n = int(at["samples"])

@@ -17,8 +17,8 @@ SILENT = 1e-3
 
 def draw(data: xr.Dataset) -> Figure:
     """Two rows: input, bars, columns, output."""
-    name = next(name for name in data["world"].values if "centred" in str(name))
-    at, side = data.sel(world=name), int(data.attrs["side"])
+    name = next(name for name in data["kind"].values if "centred" in str(name))
+    at, side = data.sel(kind=name), int(data.attrs["side"])
     figure, grid = plt.subplots(2, 4, figsize=(style.PAGE, 2.6), width_ratios=(0.8, 1.9, 4.1, 0.8))
     top = float(at["bars"].max())
     for row, (regime, color, words) in zip(grid, LOOKS, strict=True):

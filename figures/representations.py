@@ -33,13 +33,13 @@ NEURONS = 30
 
 def draw(data: xr.Dataset) -> Figure:
     """A row of bars, then a row for each score, a column for each kind of data."""
-    worlds, scores = data["world"].values, data["score"].values
+    kinds, scores = data["kind"].values, data["score"].values
     said = {row.claim: row for row in compare.kept(data)}
     figure, grid = plt.subplots(
-        1 + len(scores), len(worlds), figsize=(style.PAGE, 1.25 * (1 + len(scores))), squeeze=False
+        1 + len(scores), len(kinds), figsize=(style.PAGE, 1.25 * (1 + len(scores))), squeeze=False
     )
-    for column, name in enumerate(worlds):
-        at = data.sel(world=name)
+    for column, name in enumerate(kinds):
+        at = data.sel(kind=name)
         _bars(grid[0, column], at)
         few, many = (int(n) for n in at["samples"].values)
         grid[0, column].set_title(f"{name}: $n={few}$ and ${many}$", loc="left")

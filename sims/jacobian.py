@@ -40,11 +40,11 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
             names.append(pair.name)
             results.append([_spectra(config, pair, regime, nets[regime]) for regime in few_and_many.REGIMES])
     fields = {
-        name: (("world", "regime", *axes), np.stack([np.stack([one[name] for one in row]) for row in results]))
+        name: (("kind", "regime", *axes), np.stack([np.stack([one[name] for one in row]) for row in results]))
         for name, axes in DIMS.items()
     }
     coords = {
-        "world": names,
+        "kind": names,
         "regime": list(few_and_many.REGIMES),
         "seed": np.arange(config.seeds),
         "index": 1 + np.arange(KEPT),
@@ -97,8 +97,8 @@ def _width(values: np.ndarray) -> np.ndarray:
 def judge(data: xr.Dataset) -> list[compare.Row]:
     """First and second singular value of few; gains of many."""
     rows = []
-    for name in data["world"].values:
-        few, many = (data.sel(world=name, regime=regime) for regime in ("few", "many"))
+    for name in data["kind"].values:
+        few, many = (data.sel(kind=name, regime=regime) for regime in ("few", "many"))
         kept = many["predicted"] > RESOLVED
         ratio = (many["measured"] / many["predicted"]).where(kept).mean("index")
         first = few["measured"].sel(index=1) / few["predicted"].sel(index=1)
@@ -126,9 +126,9 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
 def describe(data: xr.Dataset) -> str:
     """The first singular values, and how far all predicted ones are off."""
     rows = []
-    for name in data["world"].values:
+    for name in data["kind"].values:
         for regime in data["regime"].values:
-            at = data.sel(world=name, regime=regime)
+            at = data.sel(kind=name, regime=regime)
             predicted, measured = at["predicted"].values, at["measured"].transpose("seed", "index").values
             found = compare.compare(predicted, measured, scale=1.0)
             used, gap = predicted > RESOLVED, np.abs(np.asarray(found.deviation))

@@ -50,11 +50,11 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
             results.append(_scores(config, pair, nets) | _example(config, pair, nets))
     side = config.pictures.size
     stacked = {
-        name: (("world", *axes), np.stack([_padded(one_kind[name], side**2, axes) for one_kind in results]))
+        name: (("kind", *axes), np.stack([_padded(one_kind[name], side**2, axes) for one_kind in results]))
         for name, axes in DIMS.items()
     }
     coords = {
-        "world": names,
+        "kind": names,
         "group": list(GROUPS),
         "score": list(SCORES),
         "regime": list(few_and_many.REGIMES),
@@ -136,8 +136,8 @@ def _example(config: Config, pair: few_and_many.SamplePair, nets: dict[str, Weig
 def judge(data: xr.Dataset) -> list[compare.Row]:
     """AUROC of every score, and the participation ratio of both kinds."""
     rows = []
-    for name in data["world"].values:
-        at = data.sel(world=name)
+    for name in data["kind"].values:
+        at = data.sel(kind=name)
         for group in GROUPS[:2]:
             ratio = at["scores"].sel(score="participation_ratio", group=group).mean("point")
             predicted, label = (1.0, "§3  one-hot h: 1") if "few" in group else (None, "§3  balanced: ≫ 1")
@@ -149,9 +149,9 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
 def describe(data: xr.Dataset) -> str:
     """Means of every score in every group, beside theory's one-hot representation."""
     rows = []
-    for name in data["world"].values:
+    for name in data["kind"].values:
         for score in data["score"].values:
-            at = data.sel(world=name, score=score)
+            at = data.sel(kind=name, score=score)
             means = (_mean(at["scores"].sel(group=group)) for group in GROUPS)
             rows.append([str(name), str(score), f"{float(at['theory']):.3f}", *means])
     words = (
