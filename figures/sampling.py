@@ -15,8 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from dae_theory import memorization
-from figures import _summary
 from figures.look import style
 
 LOOKS = {
@@ -46,37 +44,6 @@ def draw(data: xr.Dataset) -> Figure:
     _lengths(grid["d"], data)
     _participation(grid["e"], data)
     return figure
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """Rates of the reference denoisers, then of everything that learned or was predicted from few and many samples."""
-    few, many, chains = data.sel(training="few"), data.sel(training="many"), data.attrs["chains"]
-
-    def rate(claim: str, equation: str, rates: xr.DataArray, predicted: float, relation: Any = "=") -> _summary.Row:
-        total = rates.size * chains
-        return _summary.share(claim, equation, float(rates.mean()) * total, total, predicted, relation=relation)
-
-    rows = []
-    for rank in data["rank"].values:
-        at, at_random = many.sel(rank=rank), memorization.null_rate(int(rank))
-        f_emp, f_gt = (at["rate"].sel(source=source) for source in ("f_emp", "f_gt"))
-        rows += [
-            rate(f"f_emp, n = {data.attrs['many']}, r = {rank}: memorized rate", "(3)", f_emp, 0.95, "≥"),
-            rate(f"f_gt, r = {rank}: memorized rate, against held-out data", "null", f_gt, float(at["null"].mean())),
-            _summary.mean(f"held-out data, r = {rank}: the rule fires", "3^−r where dense", at["null"], at_random),
-        ]
-    for source, words, label in (
-        ("nets", "set of trained nets", "Cor. 3.2"), ("conditional", "noise-conditional net", "Cor. 3.2"),
-        ("analytic", "analytic weights", "(9)"),
-    ):  # fmt: skip
-        at = few.sel(source=source)
-        rows += [
-            rate(f"{words}, n = {data.attrs['few']}: memorized rate, by distance", label, at["rate"], 0.95, "≥"),
-            rate(f"{words}, n = {data.attrs['few']}: by direction", label, at["direction_rate"], 0.95, "≥"),
-            rate(f"{words}, n = {data.attrs['many']}: by direction, against held-out data", "Cor. 3.3",
-                 many["direction_rate"].sel(source=source), float(many["direction_null"].mean())),
-        ]  # fmt: skip
-    return rows
 
 
 def _rates(axes: Axes, data: xr.Dataset) -> None:

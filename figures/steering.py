@@ -12,7 +12,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _summary
 from figures.look import style
 
 LOOKS = {
@@ -51,36 +50,6 @@ def draw(data: xr.Dataset) -> Figure:
     style.panel_letter(grid["e"], "e", "monotonicity")
     _legend(figure, grid["a"], data.sizes["seed"])
     return figure
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """Smoothness of both kinds of samples for the longest iteration and the sampler; f_gt beside them."""
-    own, generalized, memorized = LOOKS
-    finer = data["largest_step_halved"] / data["largest_step"]
-    rows = []
-    for procedure in data["procedure"].values[-2:]:
-        steps = data["largest_step"].sel(model="nets", procedure=procedure)
-        gap = steps.sel(condition=memorized) - steps.sel(condition=generalized)
-        at = f"nets, {procedure}"
-        rows.append(_summary.mean(f"{at}: largest step, memorized − generalized", "(11)", gap, 0.0, relation="≥"))
-        for condition, expected, word in ((own, 2.0, "smooth"), (generalized, 2.0, "smooth"), (memorized, 1.0, "jump")):
-            shrunk = finer.sel(model="nets", procedure=procedure, condition=condition)
-            rows.append(
-                _summary.mean(
-                    f"{at}: {condition}: factor by which twice as many doses shrink the largest step",
-                    f"claimed {word}",
-                    shrunk,
-                    expected,
-                    tolerance=0.1,
-                )
-            )
-        for condition in LOOKS:
-            order = data["monotonicity"].sel(model="nets", procedure=procedure, condition=condition)
-            rows.append(_summary.mean(f"{at}: {condition}: rank correlation with the dose", "(11)", order))
-    for condition in (generalized, memorized):
-        shrunk = finer.sel(model="f_gt", procedure=data["procedure"].values[-1], condition=condition)
-        rows.append(_summary.mean(f"f_gt, sampler: {condition}: the same factor", "1 = jump, 2 = smooth", shrunk))
-    return rows
 
 
 def _responses(axes: Axes, data: xr.Dataset) -> None:

@@ -10,7 +10,7 @@ one gate is open, the flow carries a start y₀ ~ N(0, σ₀²I) to ⟨y₀, x_i
 is as random as the start. The rule is therefore also applied to directions x/‖x‖.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,21 +20,28 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import data, diffusion, memorization, sampling, theory
+from dae_theory import compare, memorization, sampling, theory
+from dae_theory.directions import unit
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
-from dae_theory.training import Settings
 from sims import launch
 from sims.launch import limits
-from sims.measures import chains
-from sims.measures.chains import unit
+from sims.measures import chains, nearest
 from sims.nets import noise_levels
+from sims.nets.conditional import ConditionalConfig
+from sims.nets.training import TrainingConfig
+from sims.worlds.mixture import MixtureConfig
 
 TRAININGS = ("few", "many")
 SOURCES = ("f_emp", "nets", "conditional", "analytic", "f_gt")
+LEARNED = (
+    ("nets", "set of trained nets", "Cor. 3.2"),
+    ("conditional", "noise-conditional net", "Cor. 3.2"),
+    ("analytic", "analytic weights", "(9)"),
+)
 SHARES = np.linspace(0, 1, 21)  # u of the distribution of d₁/d₂
 QUARTILES = (0.25, 0.5, 0.75)
-MEMORIZED = 0.95
+MEMORIZED = 0.95  # share of chains that the claim of memorization asks for
 AXES = {
     "rate": ("source",),
     "direction_rate": ("source",),
@@ -79,71 +86,59 @@ class Config:
     """Chains a source, and held-out points for the null."""
     width: int = 48
     """p of the nets."""
-    steps: int = 3000
-    """Optimizer steps of a net."""
-    batch_size: int = 64
-    """Samples a step."""
-    learning_rate: float = 5e-3
-    """Highest learning rate of the schedule."""
+    training: TrainingConfig = field(default_factory=partial(TrainingConfig, steps=3000))
     init_scale: float = 0.03
     """Expected norm of an initial column; from small ones nets learn few directions, (9) needs that."""
     weight_decay: float = 3e-3
     """λ of (6)."""
-    conditional_width: int = 128
-    """Neurons of the noise-conditional net (published: 256)."""
-    conditional_steps: int = 4000
-    """Its optimizer steps."""
-    conditional_rate: float = 3e-3
-    """Its learning rate."""
+    conditional: ConditionalConfig = field(default_factory=ConditionalConfig)
 
 
-SMOKE = {"ranks": (2,), "seeds": 2, "levels": 4, "chains": 60, "steps": 40, "many": 64, "dimension": 8, "width": 16,
-         "conditional_width": 8, "conditional_steps": 20}  # fmt: skip
+SMOKE = {
+    "ranks": (2,),
+    "seeds": 2,
+    "levels": 4,
+    "chains": 60,
+    "steps": 40,
+    "many": 64,
+    "dimension": 8,
+    "width": 16,
+    "conditional_width": 8,
+    "conditional_steps": 20,
+}
 
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    if not config.ranks or len(set(config.ranks)) != len(config.ranks) or min(config.ranks) < 1:
-        raise ValueError(f"--ranks must be distinct whole numbers ≥ 1; got {list(config.ranks)}")
+    limits.at_least(config, components=1, few=2, many=2, seeds=2, levels=2, chains=2, width=1)
+    limits.at_least(config, ranks=1)
+    limits.distinct(config, "ranks")
+    config.training.check()
+    config.conditional.check()
     room = config.dimension - max(config.components - 1, 1)
     if max(config.ranks) > room:
         raise ValueError(f"--ranks must be at most d − K + 1 = {room}; got {max(config.ranks)}")
-    limits.at_least(
-        config,
-        components=1,
-        few=2,
-        many=2,
-        seeds=2,
-        levels=2,
-        chains=2,
-        width=1,
-        steps=1,
-        batch_size=1,
-        conditional_width=1,
-        conditional_steps=1,
-    )
-    for option in ("few", "many"):
-        if getattr(config, option) % config.components:
-            raise ValueError(f"--{option} must be a multiple of --components; got {getattr(config, option)}")
+    for name in ("few", "many"):
+        if getattr(config, name) % config.components:
+            raise ValueError(f"--{name} must be a multiple of --components; got {getattr(config, name)}")
     if not config.many > config.few:
         raise ValueError(f"--many must be above --few = {config.few}; got {config.many}")
-    limits.above_zero(config, "radius", "spread", "lowest", "learning_rate", "init_scale", "conditional_rate")
+    limits.above_zero(config, "radius", "spread", "lowest", "init_scale")
     if not config.highest > config.lowest:
         raise ValueError(f"--highest must be above --lowest = {config.lowest}; got {config.highest}")
     most = min(config.radius**2 / config.few, min(config.radius, config.spread) ** 2 / config.components)
     if not 0 <= config.weight_decay < most:
-        raise ValueError(f"--weight-decay must lie in [0, {most:.3g}), or theory's weights vanish;"
-                         f" got {config.weight_decay}")  # fmt: skip
+        raise ValueError(
+            f"--weight-decay must lie in [0, {most:.3g}), or theory's weights vanish; got {config.weight_decay}"
+        )
     return config
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Train all sets as one ensemble, then sample from every source."""
     schedule = sampling.geometric_schedule(config.highest, config.lowest, config.levels)
-    worlds, cells = (
-        Grid(rank=config.ranks, seed=range(config.seeds)),
-        Grid(rank=config.ranks, seed=range(config.seeds), training=range(len(TRAININGS))),
-    )
+    worlds = Grid(rank=config.ranks, seed=range(config.seeds))
+    cells = Grid(rank=config.ranks, seed=range(config.seeds), training=range(len(TRAININGS)))
     at = cells.points()
     drawn = [_world(config, int(r), int(s)) for r, s in zip(*worlds.points().values(), strict=True)]
     members = {
@@ -151,11 +146,10 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         "pool": np.arange(cells.size) // len(TRAININGS),
         "n": np.asarray([config.few, config.many])[at["training"]],
     }
-    settings = Settings(
-        steps=config.steps, width=config.width, batch_size=config.batch_size, learning_rate=config.learning_rate,
-        init_scale=config.init_scale, weight_decay=config.weight_decay,
-    )  # fmt: skip
-    run.expect(cells.size * config.levels, cells.size * config.levels * config.steps)
+    settings = config.training.settings(
+        width=config.width, init_scale=config.init_scale, weight_decay=config.weight_decay
+    )
+    run.expect(cells.size * config.levels, cells.size * config.levels * config.training.steps)
     pools = jnp.stack([world["pool"] for world in drawn])
     sets = noise_levels.train_sets(run, "nets", members, pools, schedule[:-1], settings, seed=config.seed)
     measured = [
@@ -164,22 +158,23 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     ]
     flat = {name: np.stack([one[name] for one in measured]).astype(np.float32) for name in measured[0]}
     dataset = cells.dataset(flat, AXES).assign_coords(
-        training=list(TRAININGS), source=list(SOURCES), sigma=np.asarray(schedule[:-1]), share=SHARES,
-        length=(LENGTHS[1:] + LENGTHS[:-1]) / 2, quartile=list(QUARTILES),
-    )  # fmt: skip
-    return dataset.assign_attrs(
-        {name: getattr(config, name) for name in ("few", "many", "chains", "dimension", "components", "radius",
-                                                  "highest", "levels", "width", "weight_decay")}
-    )  # fmt: skip
+        training=list(TRAININGS),
+        source=list(SOURCES),
+        sigma=np.asarray(schedule[:-1]),
+        share=SHARES,
+        length=(LENGTHS[1:] + LENGTHS[:-1]) / 2,
+        quartile=list(QUARTILES),
+    )
+    kept = ("few", "many", "chains", "dimension", "components", "radius", "highest", "levels", "width", "weight_decay")
+    return dataset.assign_attrs({name: getattr(config, name) for name in kept})
 
 
 def _world(config: Config, rank: int, seed: int) -> dict[str, Any]:
     """A mixture, its training pool (component by component in turn), held-out samples and the chains' start."""
     key = derive(jax.random.key(config.seed), "world", rank, seed)
-    mixture = data.simplex_mixture(
-        derive(key, "mixture"), dimension=config.dimension, components=config.components, radius=config.radius,
-        rank=rank, spread=config.spread, clean=True,
-    )  # fmt: skip
+    mixture = MixtureConfig(config.components, config.dimension, rank, config.radius, config.spread).draw(
+        derive(key, "mixture")
+    )
     return {
         "mixture": mixture,
         "pool": mixture.sample_balanced(derive(key, "pool"), config.many // config.components).x,
@@ -199,147 +194,96 @@ def _measure(
     else:
         ranks = (mixture.rank + 1,) * mixture.components  # the mean and the directions of spread
         stored = partial(theory.population_weights, mixture, ranks, weight_decay=config.weight_decay)
-    columns = [stored(noise_std=float(sigma)) for sigma in schedule[:-1]]
-    analytic = sampling.set_of_denoisers(jax.tree.map(lambda *w: jnp.stack(w), *columns), schedule[:-1])
+    analytic = noise_levels.analytic_set(stored, schedule[:-1])
+    noise = {"lowest": config.lowest, "highest": config.highest}
+    conditional = config.conditional.train(key, training, batch_size=config.training.batch_size, **noise)
     from_nets, participation = chains.follow_nets(key, nets, schedule, start)
     ends = {
         "f_emp": chains.follow_samples(key, training, schedule, start),
         "nets": from_nets,
-        "conditional": chains.follow_network(key, _conditional(config, training, key), schedule, start),
+        "conditional": chains.follow_network(key, conditional, schedule, start),
         "analytic": chains.follow_nets(key, analytic, schedule, start)[0],
         "f_gt": chains.follow_mixture(key, mixture, schedule, start),
     }
-    plain = {name: _ratio(end, training) for name, end in ends.items()}
-    turned = {name: _ratio(unit(end), unit(training)) for name, end in ends.items()}
-    held_out, held_out_turned = (
-        _ratio(world["held_out"], training),
-        _ratio(unit(world["held_out"]), unit(training)),
-    )
+    plain = [nearest.ratios(ends[name], training) for name in SOURCES]
+    turned = [nearest.ratios(unit(ends[name]), unit(training)) for name in SOURCES]
+    held_out = nearest.ratios(world["held_out"], training)
+    held_out_turned = nearest.ratios(unit(world["held_out"]), unit(training))
+    rule = memorization.THRESHOLD
     return {
-        "rate": _rates(plain),
-        "direction_rate": _rates(turned),
-        "null": _below(held_out, memorization.THRESHOLD),
-        "direction_null": _below(held_out_turned, memorization.THRESHOLD),
-        "ratio_below": np.stack([_below(plain[name], SHARES) for name in SOURCES]),
-        "null_below": _below(held_out, SHARES),
-        "length_density": np.stack([_density(_lengths(ends[name], training)) for name in SOURCES]),
-        "length_predicted": _density(_predicted_lengths(start, training, config.highest)),
+        "rate": np.stack([nearest.below(ratio, rule) for ratio in plain]),
+        "direction_rate": np.stack([nearest.below(ratio, rule) for ratio in turned]),
+        "null": nearest.below(held_out, rule),
+        "direction_null": nearest.below(held_out_turned, rule),
+        "ratio_below": np.stack([nearest.below(ratio, SHARES) for ratio in plain]),
+        "null_below": nearest.below(held_out, SHARES),
+        "length_density": np.stack(
+            [nearest.density(nearest.lengths(ends[name], training), LENGTHS) for name in SOURCES]
+        ),
+        "length_predicted": nearest.density(theory.stored_lengths(training, start, config.highest), LENGTHS),
         "participation": np.nanquantile(participation, QUARTILES, axis=1),
     }
 
 
-def _conditional(config: Config, training: Array, key: Array) -> diffusion.Network:
-    """The published noise-conditional net, trained over the same range of noise."""
-    network = diffusion.relu_network(derive(key, "network"), config.dimension, width=config.conditional_width)
-    settings = diffusion.Settings(
-        lowest=config.lowest, highest=config.highest, learning_rate=config.conditional_rate,
-        steps=config.conditional_steps, batch_size=config.batch_size, chunk=config.conditional_steps,
-    )  # fmt: skip
-    return diffusion.train(derive(key, "training"), network, training.astype(jnp.float32), settings).network
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """Rates of the reference denoisers, then of everything that learned or was predicted from few and many samples."""
+    few, many = data.sel(training="few"), data.sel(training="many")
+    n, large = data.attrs["few"], data.attrs["many"]
 
+    def rate(
+        claim: str, label: str, rates: xr.DataArray, predicted: float, relation: compare.Relation = "="
+    ) -> compare.Row:
+        total = rates.size * data.attrs["chains"]
+        return compare.share(claim, label, float(rates.mean()) * total, total, predicted, relation=relation)
 
-def _ratio(points: Array, training: Array) -> np.ndarray:
-    return np.asarray(memorization.nearest_distances(points, training).ratio)
-
-
-def _rates(ratios: dict[str, np.ndarray]) -> np.ndarray:
-    return np.stack([_below(ratios[name], memorization.THRESHOLD) for name in SOURCES])
-
-
-def _below(ratio: np.ndarray, share: Any) -> np.ndarray:
-    """Share of points with d₁/d₂ < u, for every u."""
-    return np.asarray(np.mean(ratio.reshape(-1, *(1,) * np.ndim(share)) < share, axis=0))
-
-
-def _lengths(points: Array, training: Array) -> Array:
-    """⟨x, x_i⟩/‖x_i‖², x_i being the sample at the smallest angle."""
-    nearest = training[jnp.argmax(unit(points) @ unit(training).T, axis=1)]
-    return jnp.sum(points * nearest, axis=1) / jnp.sum(nearest**2, axis=1)
-
-
-def _predicted_lengths(start: Array, training: Array, noise_std: float) -> Array:
-    """What (9) makes of a start, were the gate of the nearest direction the only open one.
-
-    Along x_i the denoiser is that of N(0, R²), gain R²/(R² + σ²), and the probability flow has the closed form
-    y_σ = y₀ √((R² + σ²)/(R² + σ₀²)), λ → 0.
-    """
-    along = jnp.max(start @ unit(training).T, axis=1)
-    nearest = training[jnp.argmax(start @ unit(training).T, axis=1)]
-    return along / jnp.sqrt(jnp.sum(nearest**2, axis=1) + noise_std**2)
-
-
-def _density(lengths: Array) -> np.ndarray:
-    return np.histogram(np.asarray(lengths), LENGTHS)[0] / len(lengths) / np.diff(LENGTHS)
-
-
-def report(data: xr.Dataset) -> str:
-    """Rates beside nulls, one row a dimension, training set and source, and what of the claim holds."""
-    seeds, chains = data.sizes["seed"], data.attrs["chains"]
     rows = []
+    for rank in data["rank"].values:
+        at, at_random = many.sel(rank=rank), memorization.null_rate(int(rank))
+        f_emp, f_gt = (at["rate"].sel(source=source) for source in ("f_emp", "f_gt"))
+        rows += [
+            rate(f"f_emp, n = {large}, r = {rank}: memorized rate", "(3)", f_emp, MEMORIZED, "≥"),
+            rate(f"f_gt, r = {rank}: memorized rate, against held-out data", "null", f_gt, float(at["null"].mean())),
+            compare.mean(f"held-out data, r = {rank}: the rule fires", "3^−r where dense", at["null"], at_random),
+        ]
+    for source, words, label in LEARNED:
+        at, null = few.sel(source=source), float(many["direction_null"].mean())
+        directions = many["direction_rate"].sel(source=source)
+        rows += [
+            rate(f"{words}, n = {n}: memorized rate, by distance", label, at["rate"], MEMORIZED, "≥"),
+            rate(f"{words}, n = {n}: by direction", label, at["direction_rate"], MEMORIZED, "≥"),
+            rate(f"{words}, n = {large}: by direction, against held-out data", "Cor. 3.3", directions, null),
+        ]
+    return rows
+
+
+def describe(data: xr.Dataset) -> str:
+    """Rates beside nulls, one row a dimension, training set and source."""
+    given, rows = data.attrs, []
     for rank in data["rank"].values:
         for training in TRAININGS:
             at = data.sel(rank=rank, training=training)
             for source in SOURCES:
                 one = at.sel(source=source)
-                row = [rank, data.attrs[training], source]
-                for prefix in ("", "direction_"):
-                    rate, null = pooled(one[f"{prefix}rate"], chains), pooled(one[f"{prefix}null"], chains)
-                    row += [_with_interval(rate, one[f"{prefix}rate"]), _with_interval(null, one[f"{prefix}null"])]
-                    row.append(verdict(rate, null))
-                rows.append([*row, f"{memorization.null_rate(int(rank)):.4f}"])
-    header = [
-        "r",
-        "n",
-        "source",
-        "rate [bootstrap 95 %] ± SEM",
-        "its null",
-        "verdict",
-        "of directions",
-        "its null",
-        "verdict",
-        "3^-r",
-    ]
-    few = data.sel(training="few").mean(["rank", "seed"])
-    shares = [
-        f"{words} {float(few['rate'].sel(source=source)):.2f} by distance,"
-        f" {float(few['direction_rate'].sel(source=source)):.2f} by direction"
-        for source, words in (("nets", "set of nets"), ("conditional", "conditional net"), ("analytic", "(9)"))
-    ]
-    return "\n".join(
-        [
-            f"memorized rate (d₁/d₂ < 1/3) of {seeds} × {chains} chains, intervals over them, SEM over seeds, verdicts"
-            " by Wilson's intervals;"
-            f" d = {data.attrs['dimension']}, K = {data.attrs['components']}, σ {data.attrs['highest']:g} → 0 in"
-            f" {data.attrs['levels']} levels",
-            launch.table(rows, header),
-            "",
-            f"memorized from few samples: {'; '.join(shares)}",
-            "f(cy) = c f(y) leaves the length open: these nets reproduce directions of training samples, not lengths",
-        ]
+                cells = (one[name] for name in ("rate", "null", "direction_rate", "direction_null"))
+                rates = (_with_interval(cell, given["chains"]) for cell in cells)
+                rows.append([rank, given[training], source, *rates, f"{memorization.null_rate(int(rank)):.4f}"])
+    header = ["r", "n", "source", "rate", "its null", "of directions", "its null", "3^−r"]
+    words = (
+        f"memorized rate (d₁/d₂ < 1/3) of {data.sizes['seed']} × {given['chains']} chains, bootstrap 95 % over them;"
+        f" d = {given['dimension']}, K = {given['components']}, σ {given['highest']:g} → 0 in {given['levels']} levels."
+        " f(cy) = c f(y) leaves the length open, so directions are counted as well"
     )
+    return "\n".join([launch.wrap(words), launch.table(rows, header)])
 
 
-def pooled(rates: xr.DataArray, chains: int) -> memorization.Rate:
-    """The rate over the chains of all seeds, with its intervals."""
+def _with_interval(rates: xr.DataArray, chains: int) -> str:
+    """The rate over the chains of all seeds, with its interval."""
     fires = np.concatenate([np.arange(chains) < round(float(rate) * chains) for rate in rates.values.ravel()])
-    return memorization.rate(fires)
+    rate = memorization.rate(fires)
+    return f"{rate.rate:.4f} [{rate.low:.4f}, {rate.high:.4f}]"
 
 
-def verdict(rate: memorization.Rate, null: memorization.Rate) -> str:
-    """Where a rate lies: near 1, at its null (95 % intervals overlap), above or below it."""
-    if rate.rate >= MEMORIZED:
-        return "memorized"
-    if rate.wilson_low > null.wilson_high:
-        return "above null"
-    return "below null" if rate.wilson_high < null.wilson_low else "at null"
-
-
-def _with_interval(rate: memorization.Rate, over_seeds: xr.DataArray) -> str:
-    sem = float(over_seeds.std("seed", ddof=1)) / over_seeds.sizes["seed"] ** 0.5
-    return f"{rate.rate:.4f} [{rate.low:.4f}, {rate.high:.4f}] ± {sem:.4f}"
-
-
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ from dae_theory.theory.blocks import (
     printed_population_filter,
 )
 from dae_theory.theory.denoisers import empirical_denoiser, mixture_denoiser, mixture_log_density
+from dae_theory.theory.flow import stored_lengths
 from dae_theory.theory.gains import (
     block_gains,
     duplicate_norm_squared,
@@ -148,6 +149,7 @@ __all__ = [
     "simplex_gate_error",
     "simplex_gate_margin",
     "simplex_residual",
+    "stored_lengths",
     "survival_copies",
     "tied_growth_gain",
     "weight_decay_of_gain",

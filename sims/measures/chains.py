@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from dae_theory import data, diffusion, representation, sampling, symmetry, theory
-from dae_theory.directions import unit as unit
 
 
 @jax.jit

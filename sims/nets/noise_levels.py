@@ -1,5 +1,6 @@
 """Sets of nets, one a noise level of a schedule, trained as one ensemble for the sims that sample."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -54,6 +55,12 @@ def _net(point: dict[str, Any], pools: Array, *, settings: Settings, seed: int) 
     key = derive(jax.random.key(seed), "net", *point["identity"], point["level"])
     x = pools[point["pool"]]
     return train(key, x, replace(settings, noise_std=point["sigma"]), samples=point["n"]).weights
+
+
+def analytic_set(weights: Callable[..., Weights], levels: Any) -> sampling.DenoiserSet:
+    """The set that theory predicts: `weights(noise_std=σ)` at every level."""
+    columns = [weights(noise_std=float(sigma)) for sigma in levels]
+    return sampling.set_of_denoisers(jax.tree.map(lambda *parts: jnp.stack(parts), *columns), levels)
 
 
 def one(stacked: Any, index: Any) -> Any:
