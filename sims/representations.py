@@ -140,7 +140,7 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
         at = data.sel(kind=name)
         for group in GROUPS[:2]:
             ratio = at["scores"].sel(score="participation_ratio", group=group).mean("point")
-            predicted, label = (1.0, "§3  one-hot h: 1") if "few" in group else (None, "§3  balanced: ≫ 1")
+            predicted, label = (1.0, "[X9]  one-hot h: 1") if "few" in group else (None, "[X9]  balanced: ≫ 1")
             rows.append(compare.mean(f"{name}, {group}: participation ratio", label, ratio, predicted, tolerance=0.1))
         rows += [compare.mean(f"{name}: AUROC of {score}", "Table 1", at["auroc"].sel(score=score)) for score in SCORES]
     return rows

@@ -86,3 +86,41 @@ def test_every_name_in_the_claim_table_exists():
 def test_pictures_exist():
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
         assert (ROOT / path).is_file(), path
+
+
+def _table(section: str) -> list[list[str]]:
+    """Cells of the rows of the table in a section of README."""
+    text = README.split(f"## {section}", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def _sources() -> dict[Path, str]:
+    folders = ("dae_theory", "sims", "figures", "tests")
+    return {path: path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")} | {
+        ROOT / "README.md": README
+    }
+
+
+def test_every_label_of_ours_is_in_the_table_of_additions():
+    known = {row[0] for row in _table("Additions")}
+    for path, text in _sources().items():
+        assert set(re.findall(r"\[X\d+\]", text)) <= known, path
+
+
+def test_every_erratum_is_in_the_table_of_errata():
+    known = {row[0] for row in _table("Errata")}
+    for path, text in _sources().items():
+        found = set(re.findall(r"(?:erratum[ =]|Erratum )(\d+)", text))
+        assert found <= known, path
+
+
+def test_functions_and_commands_of_the_glossary_exist():
+    for _label, _formula, functions in _table("Additions"):
+        for name in re.findall(r"`([\w.]+)`", functions):
+            module, attribute = name.rsplit(".", 1)
+            assert hasattr(importlib.import_module(f"dae_theory.{module}"), attribute), name
+    for *_, evidence in _table("Errata"):
+        assert evidence
+        for name in re.findall(r"`sims\.(\w+)`", evidence):
+            assert (ROOT / "sims" / f"{name}.py").is_file(), name

@@ -33,7 +33,7 @@ def claims(config: Any, root: jax.Array) -> list[Row]:
 
 
 def _symmetries(key: Any) -> list[Row]:
-    """§6 and erratum 5: what leaves f and (6) unchanged."""
+    """[X8] and erratum 5: what leaves f and (6) unchanged."""
     weights = unstack(draw(key, "net").standard_normal((2, DIMENSION, SAMPLES)) / 2)
     y = jnp.asarray(draw(key, "inputs").standard_normal((50, DIMENSION)))
     values, order = stack(weights), np.asarray([3, 0, 4, 1, 2])
@@ -92,7 +92,7 @@ def _symmetries(key: Any) -> list[Row]:
 
 
 def _conventions(key: Any) -> list[Row]:
-    """§7."""
+    """[X11]: λ against an optimizer's decay, σ against a timestep."""
     dimension, coupled = 7, 1e-2
     x = jnp.asarray(draw(key, "batch").standard_normal((20, dimension)))
     y = noise.corrupt(derive(key, "corrupt"), x, 0.3)

@@ -176,7 +176,7 @@ def _moments(m: Any, n: Any, v: Any, w: Any, c: Any) -> Any:
 
 
 def _closed_forms(key: Any) -> list[Row]:
-    """Every moment and derivative of §5 at random means and covariances, |a| ≤ 3, |ρ| ≤ 0.9."""
+    """Every moment and derivative behind [X7] at random means and covariances, |a| ≤ 3, |ρ| ≤ 0.9."""
     a, b, rho, s, t = draw(key, "points").uniform(-1, 1, (5, POINTS))
     s, t, rho = 1 + s / 2, 1 + t / 2, 0.9 * rho
     m, n, _v, _w, _c = parameters = np.stack([3 * a * s, 3 * b * t, s**2, t**2, rho * s * t])

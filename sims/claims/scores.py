@@ -36,7 +36,7 @@ def claims(config: Any, root: jax.Array) -> list[Row]:
 
 
 def _spikiness(key: Any) -> list[Row]:
-    """§8 and erratum 6: values at the extremes, and which score is free of scale."""
+    """[X9] and erratum 6: values at the extremes, and which score is free of scale."""
     p = 8
     h = jnp.asarray(draw(key, "hidden").exponential(size=(20, p)))
     rows = np.asarray(h)
@@ -82,7 +82,7 @@ def _spikiness(key: Any) -> list[Row]:
 
 
 def _null_rates(key: Any, trials: int) -> list[Row]:
-    """§8: d₁/d₂ < 1/3 fires on fresh samples at the rate 3^−r: a test point amid uniform training points of a ball."""
+    """[X10]: d₁/d₂ < 1/3 fires on fresh samples at the rate 3^−r: a test point amid uniform points of a ball."""
 
     everywhere, origin = jnp.ones(TRAINING, dtype=bool), jnp.zeros((1, max(DIMENSIONS)))
     ratio = jax.jit(jax.vmap(lambda points: memorization.neighbours_among(origin, points, everywhere).ratio[0]))
@@ -113,7 +113,7 @@ def _null_rates(key: Any, trials: int) -> list[Row]:
 
 
 def _ranking(key: Any) -> list[Row]:
-    """§8: AUROC and TPR at 1 % FPR on scores with ties."""
+    """[X12]: AUROC and TPR at 1 % FPR on scores with ties."""
     scores = np.round(draw(key, "ranking").standard_normal((2, 300)), 1)
     positive, negative = scores[0] - 0.5, scores[1]
     above = positive[:, None] - negative[None, :]
