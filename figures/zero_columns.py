@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from figures._summary import Row, mean, number, share
 from figures.look import style
 
 LOOKS = (("o", "-", "#0072B2"), ("s", "--", "#D55E00"), ("^", "-.", "#000000"))
@@ -26,30 +25,6 @@ def draw(data: xr.Dataset) -> Figure:
     _sizes(grid[1, 0], data)
     _shares(grid[1, 1], data)
     return figure
-
-
-def summary(data: xr.Dataset) -> list[Row]:
-    """Thresholds from the exact risk over theory's, then what the nets did on both sides."""
-    reliable = data.where(data["ratio"] >= data.attrs["open"], drop=True)
-    rows = []
-    for name, words, equation in (
-        ("orthogonal", "orthogonal to the sample", "[X5]  λ* = κσ²/(1 − κ)"),
-        ("all", "over all directions", "[X5]  max over c of κσ²e^(−t²/2)/(1 − cΦ(t) − κe^(−t²/2)), t = cR/σ"),
-    ):
-        ratio = (reliable[name] / reliable[f"{name}_theory"]).values
-        worst = ratio[abs(ratio - 1).argmax()]
-        claim = f"growth threshold, newcomer {words}: exact risk over theory, worst of R/σ ≥ {data.attrs['open']:g}"
-        rows.append(number(claim, equation, worst, 1.0, tolerance=0.01))
-    below = data["decay"] < data.attrs["net_threshold"]
-    for side, words, predicted in ((below, "below", 1), (~below, "above", 0)):
-        grew = data["grew"].where(side, drop=True)
-        rows.append(
-            share(f"nets {words} the threshold whose extra columns grew", "[X5]", grew.sum(), grew.size, predicted)
-        )
-    for decay in (data["decay"].where(below, drop=True).max(), data["decay"].where(~below, drop=True).min()):
-        size = data["size"].sel(decay=decay)
-        rows.append(mean(f"size of the extra columns over that of (9), at λ = {float(decay):g} λ*", "(9)", size))
-    return rows
 
 
 def _growth(axes: Axes, data: xr.Dataset) -> None:
@@ -85,9 +60,13 @@ def _thresholds(axes: Axes, data: xr.Dataset) -> None:
     if ratio.min() < data.attrs["open"]:
         axes.axvline(data.attrs["open"], color="0.6", linestyle=":", linewidth=0.9)
         axes.annotate(
-            "gate open →", (data.attrs["open"], axes.get_ylim()[0]), xytext=(3, 3), textcoords="offset points",
-            color="0.35", fontsize="small",
-        )  # fmt: skip
+            "gate open →",
+            (data.attrs["open"], axes.get_ylim()[0]),
+            xytext=(3, 3),
+            textcoords="offset points",
+            color="0.35",
+            fontsize="small",
+        )
     axes.set_xscale("log")
     axes.set_xticks(ratio.values, [f"{value:g}" for value in ratio.values])
     axes.minorticks_off()
@@ -113,9 +92,14 @@ def _sizes(axes: Axes, data: xr.Dataset) -> None:
     kept = data["cosine"].where(data["decay"] > data.attrs["net_threshold"]).median()
     if kept > 0.99:
         axes.annotate(
-            "what is left is parallel\nto the sample: copies of\nthe neuron of (9)", (0.97, 0.25),
-            xycoords="axes fraction", ha="right", va="center", fontsize="small", color="0.35",
-        )  # fmt: skip
+            "what is left is parallel\nto the sample: copies of\nthe neuron of (9)",
+            (0.97, 0.25),
+            xycoords="axes fraction",
+            ha="right",
+            va="center",
+            fontsize="small",
+            color="0.35",
+        )
     width = 1 + data.attrs["extra"]
     style.panel_letter(axes, "c", rf"nets, $p={width}$, $n=1$, $R/\sigma={data.attrs['net_ratio']:g}$")
 
