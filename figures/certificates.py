@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from figures._summary import Row, number, share
 from figures.look import style
 
 SHADES = ("#000000", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2")
@@ -28,31 +27,6 @@ def draw(data: xr.Dataset) -> Figure:
     return figure
 
 
-def summary(data: xr.Dataset) -> list[Row]:
-    """What nets that hold every sample are, and those that miss one; the bound; how many nets there are of each."""
-    codes, last = data["code"], len(data.attrs["verdicts"]) - 1
-    all_held, converged = data["stored"] == data.attrs["samples"], data["converged"] == 1
-    optimal, grows = codes == last, data["growth"] > 1
-    bound = data["loss"] / data["growth"].clip(min=1) / data.attrs["stored_loss"]
-    narrow, wide = (data["p"] < data.attrs["samples"]), (data["p"] >= data.attrs["samples"])
-    certificate = "(6)  G = max_u ‖g(u)‖ ≤ λ: global over all widths"
-    return [
-        share("polished nets that are stationary", "(6)  ∂L = 0", converged.sum(), converged.size, 1.0),
-        share("of the nets that hold every sample, those certified global minima", certificate,
-              (all_held & optimal).sum(), all_held.sum(), 1.0),
-        share("of the others, those in which a new neuron would grow", certificate, (~all_held & grows).sum(),
-              (~all_held).sum(), 1.0),
-        number("growth beside the minimizer next to (9), over λ", certificate, data.attrs["stored_growth"], 1.0,
-               tolerance=10 * data.attrs["tolerance"], relation="≤"),
-        number("smallest loss over growth, in units of the loss next to (9)", "(6)  L ≤ best L of any width · G/λ",
-               bound.min(), 1.0, tolerance=1e-6, relation="≤"),
-        share(f"nets with p < n = {data.attrs['samples']} that are global minima", certificate,
-              optimal.where(narrow, drop=True).sum(), narrow.sum() * data.sizes["seed"], 0.0),
-        share(f"nets with p ≥ n = {data.attrs['samples']} that hold every sample", "(9)",
-              all_held.where(wide, drop=True).sum(), wide.sum() * data.sizes["seed"]),
-    ]  # fmt: skip
-
-
 def _shares(axes: Axes, data: xr.Dataset) -> None:
     widths = data["p"].values
     place, bottom = np.arange(len(widths)), np.zeros(len(widths))
@@ -61,9 +35,15 @@ def _shares(axes: Axes, data: xr.Dataset) -> None:
         share = (codes == code).mean(axis=1)
         if share.any():
             axes.bar(
-                place, share, bottom=bottom, width=0.7, color=SHADES[code], hatch=HATCHES[code], edgecolor="white",
+                place,
+                share,
+                bottom=bottom,
+                width=0.7,
+                color=SHADES[code],
+                hatch=HATCHES[code],
+                edgecolor="white",
                 label=verdict.split(" (")[0],
-            )  # fmt: skip
+            )
             bottom += share
     whole = (codes == len(data.attrs["verdicts"]) - 1).sum(axis=1)
     for x, count in zip(place, whole, strict=True):
