@@ -48,6 +48,36 @@ def jacobian(weights: Weights, y: Float[Array, " d"]) -> Float[Array, "d d"]:
     return (weights.decoder * gate[None, :]) @ weights.encoder.T
 
 
+def jacobian_error(
+    weights: Weights, x: Float[Array, "m d"], directions: Float[Array, "m d r"], gains: Float[Array, "m r"]
+) -> Float[Array, ""]:
+    """Mean over inputs of ‖J(x_i) − P_i‖_F/‖P_i‖_F, where theory predicts the Jacobian P_i = U_i diag(a_i) U_iᵀ.
+
+    It does not see how neurons are split or rotated. Memorizing, Cor. 3.2: P_i = a x̂_ix̂_iᵀ, gains a as in (9);
+    generalizing, Cor. 3.3: the filter of x_i's component. Computed without any d × d matrix, from
+
+        ‖J‖² = g[(W₂ᵀW₂) ∘ (W₁ᵀW₁)]g,   ⟨J, P⟩ = Σ_r a_r Σ_j g_j (u_rᵀw₂_j)(u_rᵀw₁_j),   ‖P‖² = Σ_r a_r²
+
+    with the gates g = 1[W₁ᵀx > 0].
+
+    Args:
+        weights: of the denoiser, (d, p).
+        x: inputs.
+        directions: U_i, orthonormal columns for every input.
+        gains: a_i; where all of them are 0 there is no relative error, and the mean is NaN.
+    """
+    inner = (weights.decoder.T @ weights.decoder) * (weights.encoder.T @ weights.encoder)
+
+    def one(x: Array, directions: Array, gains: Array) -> tuple[Array, Array]:
+        gate = (x @ weights.encoder > 0).astype(x.dtype)
+        overlap = (directions.T @ weights.decoder * gate[None, :] * (directions.T @ weights.encoder)).sum(axis=1)
+        predicted = jnp.sum(gains**2)
+        return gate @ inner @ gate - 2 * gains @ overlap + predicted, predicted
+
+    square, predicted = jax.vmap(one)(x, directions, gains)
+    return jnp.mean(jnp.sqrt(jnp.where(predicted > 0, jnp.maximum(square, 0) / predicted, jnp.nan)))
+
+
 def pad_width(weights: Weights, width: int) -> Weights:
     """The same function with zero columns appended up to `width` neurons.
 

@@ -5,7 +5,6 @@ fresh points; which of the two analytic Jacobians the net's own is nearer to; th
 f_emp itself approaches f_gt, and the index returns to ½.
 """
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -15,11 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from dae_theory import boundary
-from figures._summary import Relation, Row, interval, mean
 from figures.look import style
 
-INDEX = "train_index"
 PANELS = (
     (
         "train_index",
@@ -35,7 +31,6 @@ PANELS = (
 
 def draw(data: xr.Dataset) -> Figure:
     """Four maps over (x, y); with a third axis, the index alone, one panel a value."""
-    data = with_match(data)
     z = data.attrs["z"]
     if z:
         count = data.sizes[z]
@@ -65,63 +60,6 @@ def draw(data: xr.Dataset) -> Figure:
     return figure
 
 
-def with_match(data: xr.Dataset) -> xr.Dataset:
-    """The record and which analytic Jacobian a net's own is nearer to: 1 = spiky (9), 0 = balanced (Cor. 3.3)."""
-    spiky, balanced = data["error_against_spiky"], data["error_against_balanced"]
-    return data.assign(match=balanced / (spiky + balanced))
-
-
-def summary(data: xr.Dataset) -> list[Row]:
-    """Both ends of the map, then the boundary of every row beside where theory's conditions end."""
-    x, y = data.attrs["x"], data.attrs["y"]
-    data = with_match(data)
-    rows = []
-    if (x, y) == ("n", "p") and not data.attrs["z"]:
-        rows += _ends(data)
-    for value in data[y].values if not data.attrs["z"] else ():
-        curves = data[INDEX].sel({y: value}).transpose("seed", x).values
-        found = boundary.locate(jax.random.key(0), data[x].values, curves, data.attrs["level"], below=data.attrs["low"])
-        if np.isfinite(found.location):
-            claim = f"boundary in {x} at {y} = {value:g}: index = {data.attrs['level']:g}"
-            rows.append(interval(claim, _conditions(data, value), found.location, found.low, found.high))
-    return rows
-
-
-def _ends(data: xr.Dataset) -> list[Row]:
-    """Widest nets: with the fewest samples they memorize, and somewhere to the right of that they generalize."""
-    wide = data.isel(p=-1)
-    few, many = wide.isel(n=0), wide.isel(n=int(wide[INDEX].mean("seed").argmin("n")))
-    sides: tuple[tuple[xr.Dataset, str, Relation], ...] = ((few, "memorizing", "≥"), (many, "generalizing", "≤"))
-    rows = []
-    for at, words, relation in sides:
-        place = f"n = {int(at['n'])}, p = {int(at['p'])}"
-        index, match = (at[name].values for name in (INDEX, "match"))
-        rows += [
-            mean(f"index at noisy training points, {place}: {words}", "(3), (4)  D_gt/(D_gt + D_emp)", index, 0.5,
-                 relation=relation),
-            mean(f"Jacobian nearer to the {'spiky' if relation == '≥' else 'balanced'} solution, {place}",
-                 "(9), Cor. 3.3  D_bal/(D_spk + D_bal)", match, 0.5, relation=relation),
-        ]  # fmt: skip
-    rate, null = (few[name] for name in ("memorized_rate", "memorized_null"))
-    rows.append(mean(f"memorized rate of denoised fresh points over its null, n = {int(few['n'])}", "d₁/d₂ < 1/3",
-                     rate - null, 0.0, relation="≥"))  # fmt: skip
-    rate, null = (many[name] for name in ("memorized_rate", "memorized_null"))
-    rows.append(mean(f"the same, n = {int(many['n'])}", "d₁/d₂ < 1/3", rate - null, 0.0, scale=1.0))
-    return rows
-
-
-def _conditions(data: xr.Dataset, value: float) -> str:
-    """Where theory's conditions end along x, in one row of the map."""
-    x, y = data.attrs["x"], data.attrs["y"]
-    places = []
-    for name in style.LINE_LOOKS:
-        curve = data[f"condition_{name}"].sel({f"fine_{y}": value}, method="nearest")
-        place = boundary.crossing(curve[f"fine_{x}"].values, curve.values, 0.0)
-        if np.isfinite(place):
-            places.append(f"{curve.attrs['label']}: {place:.3g}")
-    return "theory's conditions end at  " + ", ".join(places) if places else "no condition ends here"
-
-
 def _map(axes: Axes, data: xr.Dataset, name: str, label: str, limits: tuple[float, float] | None, *, bar: bool) -> None:
     x, y = data.attrs["x"], data.attrs["y"]
     mean = data[name].mean("seed").transpose(y, x).values
@@ -143,15 +81,20 @@ def _lines_and_boundary(axes: Axes, data: xr.Dataset) -> None:
         condition = data[f"condition_{name}"].transpose(f"fine_{y}", f"fine_{x}")
         if condition.min() < 0 < condition.max():
             axes.contour(
-                condition[f"fine_{x}"], condition[f"fine_{y}"], condition, levels=[0],
-                colors=[look["color"]], linestyles=[look["linestyle"]], linewidths=1.4,
-            )  # fmt: skip
+                condition[f"fine_{x}"],
+                condition[f"fine_{y}"],
+                condition,
+                levels=[0],
+                colors=[look["color"]],
+                linestyles=[look["linestyle"]],
+                linewidths=1.4,
+            )
     for value in data[y].values:
-        curves = data[INDEX].sel({y: value}).transpose("seed", x).values
-        found = boundary.locate(jax.random.key(0), data[x].values, curves, data.attrs["level"], below=data.attrs["low"])
-        if np.isfinite(found.location):
-            spread = [[found.location - found.low], [found.high - found.location]]
-            axes.errorbar(found.location, value, xerr=spread, fmt="o", color="white", mec="black", ecolor="white")
+        found = data.sel({y: value})
+        place, low, high = (float(found[f"boundary{end}"]) for end in ("", "_low", "_high"))
+        if np.isfinite(place):
+            spread = [[place - low], [high - place]]
+            axes.errorbar(place, value, xerr=spread, fmt="o", color="white", mec="black", ecolor="white")
 
 
 def _handles(data: xr.Dataset) -> list[Line2D]:

@@ -1,30 +1,29 @@
-"""Memorization turns into generalization: one net a cell and seed, over any two or three axes.
+"""When does a net memorize, and when does it generalize? One net a cell and seed, over any two or three axes.
 
 python -m sims.phase_diagram                      samples n × neurons p on a simplex mixture, 768 nets
 python -m sims.phase_diagram --data mnist         the same on handwritten digits
 python -m sims.phase_diagram --x n --y sigma      another pair of axes
 """
 
-import json
-import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from dae_theory import boundary, ensemble, theory
+from dae_theory import boundary, compare, ensemble
 from dae_theory.grid import Grid
-from dae_theory.randomness import derive
 from dae_theory.training import Settings
 from sims import launch
 from sims.launch import limits
-from sims.nets.cell import POLISHED, member
+from sims.nets.cell import POLISHED, SWEPT, member
+from sims.nets.training import TrainingConfig
 from sims.worlds import sources
-from sims.worlds.axes import AXES, axis_values, coordinates, fine_values
+from sims.worlds.axes import AXES, axis_values, coordinates, identities
+from sims.worlds.lines import LINES, ends, lines
 
 AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation"]
 INDEX = "train_index"  # D_gt/(D_gt + D_emp) at noisy training points: 1 = memorizing
@@ -32,22 +31,12 @@ LEVEL = 0.5
 LOW = 0.45  # a curve that never comes down to this has no generalizing side
 
 
-LINES = {
-    "width": ("p = n", "every sample needs a neuron of its own, Cor. 3.2"),
-    "angle": ("n = d + 1", "no more samples than that have pairwise negative cosines, Def. 3.1"),
-    "isolation": ("one foreign neuron fires", "beyond it a noisy sample opens another sample's gate, on average"),
-    "decay": ("nλ = ‖x‖²", "the weight decay erases a sample of mean norm, Cor. 3.2"),
-    "allocation": ("equal objective", "best block allocation and memorizing cost the same, if gates were right"),
-}
-
-
 @dataclass(frozen=True)
 class Config:
     """Train a denoising autoencoder in every cell of a grid and map where it memorizes and where it generalizes."""
 
-    data: str = "simplex"
-    """simplex | circle | sphere | torus | swiss_roll | subspaces | digits | mnist | faces | fashion | npz:FILE |
-    folder:DIR"""
+    source: sources.SourceConfig = field(default_factory=sources.SourceConfig)
+    """Data."""
     x: AxisName = "n"
     """Horizontal axis."""
     y: AxisName = "p"
@@ -74,28 +63,8 @@ class Config:
     """λ of the objective (6), where lambda is no axis."""
     copies: int = 1
     """How often the first sample is present, where copies is no axis."""
-    dimension: int = 32
-    """d of synthetic data, where d is no axis."""
-    components: int = 4
-    """K of the simplex mixture, where K is no axis."""
-    separation: float = 3.0
-    """Radius of the means over the spread, where separation is no axis."""
-    spread: float = 1.0
-    """Standard deviation of a component in each of its directions."""
-    rank: int = 3
-    """Directions of a component of the simplex mixture."""
-    image_rank: int = 24
-    """Directions of the Gaussians fitted to the classes of images, which stand in for the truth."""
-    size: int | None = None
-    """Side of images in pixels; default: mnist and fashion 14, faces 16, digits 8, others as they are."""
-    center: bool = True
-    """Subtract the mean image. Raw images share most of their direction, against the theorems' condition."""
-    steps: int = 3000
-    """Optimizer steps (Adam, warm-up and cosine decay)."""
-    batch_size: int = 64
-    """Noisy samples a step; with fewer samples each gets several draws."""
-    learning_rate: float = 5e-3
-    """Highest learning rate of the schedule."""
+    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=3000))
+    """Adam."""
     init_scale: float = 0.3
     """Expected norm of an initial column."""
     tied: bool = False
@@ -112,10 +81,13 @@ class Config:
         chosen = {self.x: self.x_values, self.y: self.y_values} | ({self.z: self.z_values} if self.z else {})
         return {name: np.asarray(values, int if AXES[name].integer else float) for name, values in chosen.items()}
 
-    @property
-    def swept_components(self) -> tuple[float, ...]:
-        """Values of K, where it is an axis."""
-        return tuple(self.axes.get("K", ()))
+    def swept(self, name: str) -> tuple[float, ...]:
+        """Values of an axis, empty where it is none."""
+        return tuple(self.axes.get(name, ()))
+
+    def settings(self) -> Settings:
+        """How every net is trained, apart from what its cell says."""
+        return self.training.settings(init_scale=self.init_scale, tied=self.tied)
 
 
 SMOKE = {
@@ -134,14 +106,15 @@ def resolve(config: Config) -> Config:
     names = [name for name in (config.x, config.y, config.z) if name]
     if len(set(names)) != len(names):
         raise ValueError(f"--x, --y and --z must be different axes; got {', '.join(names)}")
-    limits.at_least(config, seeds=2, steps=1, batch_size=1, evaluation=2, n=2, p=1, rank=1, image_rank=1, polish=0)
-    limits.at_least(config, copies=1, weight_decay=0, dimension=1, components=1)
-    limits.above_zero(config, "noise_std", "separation", "spread", "learning_rate", "init_scale")
+    limits.at_least(config, seeds=2, evaluation=2, n=2, p=1, polish=0, copies=1, weight_decay=0)
+    limits.above_zero(config, "noise_std", "init_scale")
+    config.training.check()
     if config.z_values and not config.z:
         raise ValueError(f"--z-values needs --z, the axis whose values they are; got {list(config.z_values)}")
-    if config.data != "simplex" and (swept := [name for name in names if AXES[name].of_mixture]):
-        raise ValueError(f"axis {swept[0]} changes the mixture, so it needs --data simplex; got --data {config.data}")
-    most = sources.source(config).most_samples
+    data = config.source.data
+    if data != "simplex" and (swept := [name for name in names if AXES[name].of_mixture]):
+        raise ValueError(f"axis {swept[0]} changes the mixture, so it needs --data simplex; got --data {data}")
+    most = sources.source(config.source).most_samples
     largest = {"n": most}
     filled = {
         f"{letter}_values": tuple(
@@ -157,6 +130,7 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--n must be at most {most} with these data; got {config.n}")
     if "n" in names and config.axes["n"].min() < 2:
         raise ValueError("--x-values must be at least 2 for axis n: the rule of nearest neighbours needs two samples")
+    config.source.check(dimensions=config.swept("d"), components=config.swept("K"))
     return config
 
 
@@ -164,24 +138,20 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """All cells and seeds, one compiled program for every dimension and bucket of widths."""
     grid = Grid(**config.axes, seed=range(config.seeds))
     points = grid.points()
-    source = sources.source(config)
+    source = sources.source(config.source, components=config.swept("K"))
     at = coordinates(config, points, source.dimension)
     width = ensemble.buckets(at["p"], ratio=3.0)
     samples = at["n"] + at["copies"] - 1
     # polishing pays for padding in every step, training does not
     rows = ensemble.buckets(samples, ratio=3.0) if config.polish else np.full_like(samples, samples.max())
-    settings = Settings(
-        learning_rate=config.learning_rate,
-        init_scale=config.init_scale,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        tied=config.tied,
-    )
-    run.expect(grid.size, grid.size * config.steps)
-    identity = np.asarray([_identity(at, points["seed"], i) for i in range(grid.size)], np.uint32)
+    identity = identities(at, points["seed"])
+    key = jax.random.key(config.seed)
+    run.expect(grid.size, grid.size * config.training.steps)
     results: dict[str, np.ndarray] = {}
     for dimension in np.unique(at["d"]):
-        worlds, world = _draw_worlds(config, source, at, points["seed"], dimension)
+        worlds, world = sources.draw_worlds(
+            key, source, at, points["seed"], dimension=dimension, fresh=config.evaluation
+        )
         of_dimension = at["d"] == dimension
         for bucket, most in np.unique(np.stack([width, rows], axis=1)[of_dimension], axis=0):
             here = np.flatnonzero(of_dimension & (width == bucket) & (rows == most))
@@ -190,123 +160,125 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
                 partial(
                     member,
                     seed=config.seed,
-                    settings=replace(settings, width=int(bucket)),
+                    settings=replace(config.settings(), width=int(bucket)),
                     rows=int(most),
                     evaluation=config.evaluation,
                     truth=source.truth_denoiser,
                     population=source.is_mixture,
                     polish=config.polish,
                 ),
-                {"world": world[here], "identity": identity[here]}
-                | {name: at[name][here] for name in ("n", "p", "sigma", "lambda", "copies")},
+                {"world": world[here], "identity": identity[here]} | {name: at[name][here] for name in SWEPT},
                 worlds,
             )
             for name, values in part.items():
                 results.setdefault(name, np.full(grid.size, np.nan))[here] = np.asarray(values)
-    dataset = xr.merge([grid.dataset(results), theory_lines(config, source)])
+    dataset = xr.merge([grid.dataset(results), lines(key, config, source, config.axes)])
     for name in config.axes:
         dataset[name].attrs["label"] = AXES[name].label
-    return dataset.assign_attrs(
-        {"x": config.x, "y": config.y, "z": config.z or "", "data": config.data, "truth": source.truth_is},
+    dataset = dataset.assign_attrs(
+        {"x": config.x, "y": config.y, "z": config.z or "", "data": config.source.data, "truth": source.truth_is},
         padding=float(width.sum() / at["p"].sum()),
         level=LEVEL,
         low=LOW,
     )
+    return with_boundary(dataset)
 
 
-def _draw_worlds(
-    config: Config, source: sources.Source, at: dict[str, np.ndarray], seeds: np.ndarray, dimension: int
-) -> tuple[sources.World, np.ndarray]:
-    """The distinct worlds of one dimension, stacked, and for every point which of them is its own (−1: none)."""
-    place = np.stack([seeds, at["K"], at["separation"]], axis=1)
-    here = at["d"] == dimension
-    distinct, inverse = np.unique(place[here], axis=0, return_inverse=True)
-    drawn = [
-        source.draw(
-            derive(jax.random.key(config.seed), "world", int(seed)),
-            {"d": dimension, "K": components, "separation": separation},
-            int(at["n"].max()),
-            config.evaluation,
+def with_boundary(data: xr.Dataset) -> xr.Dataset:
+    """The record, with which analytic Jacobian every net is nearer to, and the boundary in x for the other axes.
+
+    `match` is 1 at the spiky solution (9), 0 at the balanced one (Cor. 3.3). `boundary` is where the mean index over
+    seeds falls through the level on its way to `low` or less, with `boundary_low` and `boundary_high`, the ends of its
+    95 % bootstrap band, and `boundary_found`, the share of resamples that have one.
+    """
+    spiky, balanced = data["error_against_spiky"], data["error_against_balanced"]
+    data = data.assign(match=balanced / (spiky + balanced))
+    x, others = data.attrs["x"], [data.attrs[axis] for axis in "yz" if data.attrs[axis]]
+    shape = tuple(data.sizes[name] for name in others)
+    found = {name: np.full(shape, np.nan) for name in ("location", "low", "high", "found")}
+    for place, at in _cells(data, others):
+        curves = data[INDEX].sel(at).transpose("seed", x).values
+        located = boundary.locate(
+            jax.random.key(0), data[x].values, curves, data.attrs["level"], below=data.attrs["low"]
         )
-        for seed, components, separation in distinct
-    ]
-    index = np.full(len(seeds), -1)
-    index[here] = inverse.ravel()
-    return jax.tree.map(lambda *fields: jnp.stack(fields), *drawn), index
+        for name, values in found.items():
+            values[place] = getattr(located, name)
+    names = {"location": "boundary"} | {name: f"boundary_{name}" for name in ("low", "high", "found")}
+    return data.assign({names[name]: (tuple(others), values) for name, values in found.items()})
 
 
-def _identity(at: dict[str, np.ndarray], seeds: np.ndarray, i: int) -> int:
-    """A number that belongs to a cell and its seed, whatever grid they stand in."""
-    text = json.dumps([int(seeds[i]), {name: float(values[i]) for name, values in sorted(at.items())}])
-    return zlib.crc32(text.encode())
+def _cells(data: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
+    """Every place on some axes, as indices and as values."""
+    for place in np.ndindex(*(data.sizes[name] for name in names)):
+        yield place, {name: data[name].values[i] for name, i in zip(names, place, strict=True)}
 
 
-def theory_lines(config: Config, source: sources.Source) -> xr.Dataset:
-    """Theory's conditions over a fine mesh of the axes: positive where memorizing is allowed, zero on the line."""
-    fine = {f"fine_{name}": fine_values(name, values) for name, values in config.axes.items()}
-    grid = Grid(**fine)
-    points = {name.removeprefix("fine_"): values for name, values in grid.points().items()}
-    at = coordinates(config, points, source.dimension)
-    place = np.stack([at[name] for name in ("d", "K", "separation", "sigma")], axis=1)
-    distinct, inverse = np.unique(place, axis=0, return_inverse=True)
-    conditions = {name: np.full(grid.size, np.nan) for name in LINES}
-    for k, (dimension, components, separation, sigma) in enumerate(distinct):
-        here = np.flatnonzero(inverse.ravel() == k)
-        world = source.draw(
-            derive(jax.random.key(config.seed), "world", 0),
-            {"d": dimension, "K": components, "separation": separation}, 2, 512,
-        )  # fmt: skip
-        wrong = np.array(theory.gate_error(world.fresh, noise_std=sigma).wrong)
-        firing = wrong[~np.eye(len(wrong), dtype=bool)].mean()
-        radius = jnp.sqrt(jnp.mean(jnp.sum(world.fresh**2, axis=1)))
-        n, p, decay, copies = (jnp.asarray(at[name][here], float) for name in ("n", "p", "lambda", "copies"))
-        at_point = partial(
-            _conditions, spectrum=world.spectrum, firing=firing, radius=radius, dimension=dimension, noise_std=sigma
-        )
-        for name, values in jax.vmap(at_point)(n, p, decay, copies).items():
-            conditions[name][here] = values
-    dataset = grid.dataset({f"condition_{name}": values for name, values in conditions.items()})
-    for name, (label, meaning) in LINES.items():
-        dataset[f"condition_{name}"].attrs = {"label": label, "meaning": meaning}
-    return dataset
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """Both ends of the map, then the boundary of every row beside where theory's conditions end."""
+    x, others = data.attrs["x"], [data.attrs[axis] for axis in "yz" if data.attrs[axis]]
+    rows = _ends(data) if (x, *others) == ("n", "p") else []
+    for _, at in _cells(data, others):
+        found = data.sel(at)
+        if np.isfinite(found["boundary"]):
+            places = ", ".join(f"{name} = {value:g}" for name, value in at.items())
+            claim = f"boundary in {x} at {places}: index = {data.attrs['level']:g}"
+            band = (float(found[f"boundary{end}"]) for end in ("", "_low", "_high"))
+            rows.append(compare.interval(claim, _conditions(data, at), *band))
+    return rows
 
 
-def _conditions(n, p, decay, copies, *, spectrum, firing, radius, dimension, noise_std) -> dict[str, jax.Array]:
-    """Theory's conditions at one point, under the names of `LINES`."""
-    return {
-        "width": theory.width_condition(n, p),
-        "angle": theory.angle_condition(n, dimension),
-        "isolation": theory.isolation_condition(n, firing),
-        "decay": theory.decay_condition(n + copies - 1, radius, decay),
-        "allocation": theory.allocation_condition(spectrum, n, p, noise_std=noise_std, weight_decay=decay),
-    }
-
-
-def report(data: xr.Dataset) -> str:
-    """Where the boundary lies along x, for every value of the other axes, beside theory's lines."""
-    x, others = data.attrs["x"], [data.attrs[axis] for axis in ("y", "z") if data.attrs[axis]]
-    curves = data[INDEX].stack(cell=others).transpose("cell", "seed", x)
-    rows = []
-    for cell in range(curves.sizes["cell"]):
-        at = {name: curves["cell"][name].values[cell] for name in others}
-        found = boundary.locate(jax.random.key(0), data[x].values, curves.values[cell], LEVEL, below=LOW)
-        lines = [_line_crossing(data, name, at) for name in LINES]
-        rows.append([*(f"{value:g}" for value in at.values()), _band(found), *(f"{v:.3g}" for v in lines)])
-    failed = int((data["finite"] == 0).sum())
-    return "\n".join(
-        [
-            f"{data.attrs['data']}: f_gt is the {data.attrs['truth']}",
-            f"boundary in {x}: where D_gt/(D_gt + D_emp) falls below {LEVEL}, on its way to {LOW} or less (mean over"
-            f" {data.sizes['seed']} seeds, 95 % bootstrap band); beside it theory's conditions",
-            "",
-            launch.table(rows, [*others, f"boundary in {x}", *(label for label, _ in LINES.values())]),
-            "",
-            *(f"  {label:<{max(len(a) for a, _ in LINES.values())}}  {meaning}" for label, meaning in LINES.values()),
-            "",
-            f"padding widths to buckets: {data.attrs['padding']:.2f} times the arithmetic; diverged runs: {failed}",
-            *_polished(data),
-        ]
+def _ends(data: xr.Dataset) -> list[compare.Row]:
+    """Widest nets: with the fewest samples they memorize, and somewhere to the right of that they generalize."""
+    wide = data.isel(p=-1)
+    few, many = wide.isel(n=0), wide.isel(n=int(wide[INDEX].mean("seed").argmin("n")))
+    sides: tuple[tuple[xr.Dataset, str, str, compare.Relation], ...] = (
+        (few, "memorizing", "spiky", "≥"),
+        (many, "generalizing", "balanced", "≤"),
     )
+    rows = []
+    for at, words, solution, relation in sides:
+        place = f"n = {int(at['n'])}, p = {int(at['p'])}"
+        claims = {
+            INDEX: (f"index at noisy training points, {place}: {words}", "(3), (4)  D_gt/(D_gt + D_emp)"),
+            "match": (f"Jacobian nearer to the {solution} solution, {place}", "(9), Cor. 3.3  D_bal/(D_spk + D_bal)"),
+        }
+        rows += [compare.mean(*claim, at[name].values, 0.5, relation=relation) for name, claim in claims.items()]
+    claim = "memorized rate of denoised fresh points over its null, n ="
+    gaps = [at["memorized_rate"] - at["memorized_null"] for at in (few, many)]
+    return [
+        *rows,
+        compare.mean(f"{claim} {int(few['n'])}", "d₁/d₂ < 1/3", gaps[0], 0.0, relation="≥"),
+        compare.mean(f"{claim} {int(many['n'])}", "d₁/d₂ < 1/3", gaps[1], 0.0, scale=1.0),
+    ]
+
+
+def _conditions(data: xr.Dataset, at: dict[str, Any]) -> str:
+    """Where theory's conditions end along x, in one row of the map."""
+    places = [f"{LINES[name][0]}: {place:.3g}" for name, place in ends(data, at).items() if np.isfinite(place)]
+    return "theory's conditions end at  " + ", ".join(places) if places else "no condition ends here"
+
+
+def describe(data: xr.Dataset) -> str:
+    """What the index and theory's lines mean, where there is no boundary, and how training went."""
+    x, others = data.attrs["x"], [data.attrs[axis] for axis in "yz" if data.attrs[axis]]
+    missing = []
+    for _, at in _cells(data, others):
+        found = data.sel(at)
+        if not np.isfinite(found["boundary"]):
+            share = float(found["boundary_found"])
+            places = ", ".join(f"{name} = {value:g}" for name, value in at.items())
+            missing.append(f"{places} (one in {share:.0%} of resamples)" if share else places)
+    failed = int((data["finite"] == 0).sum())
+    paragraphs = [
+        f"{data.attrs['data']}: f_gt is the {data.attrs['truth']}. Boundary in {x}: where the index D_gt/(D_gt + D_emp)"
+        f" falls below {data.attrs['level']:g} on its way to {data.attrs['low']:g} or less, of the mean over"
+        f" {data.sizes['seed']} seeds, with its 95 % bootstrap band; beside it where theory's conditions end:",
+        *(f"  {label}: {meaning}" for label, meaning in LINES.values()),
+        *([f"no boundary in {x} at {'; '.join(missing)}"] if missing else []),
+        f"padding widths to buckets: {data.attrs['padding']:.2f} times the arithmetic; diverged runs: {failed}",
+        *_polished(data),
+    ]
+    return launch.wrap("\n".join(paragraphs))
 
 
 def _polished(data: xr.Dataset) -> list[str]:
@@ -319,20 +291,7 @@ def _polished(data: xr.Dataset) -> list[str]:
     ]
 
 
-def _band(found: boundary.Crossing) -> str:
-    if np.isnan(found.location):
-        return f"none (in {found.found:.0%} of resamples)" if found.found else "none"
-    return f"{found.location:.3g} [{found.low:.3g}, {found.high:.3g}]"
-
-
-def _line_crossing(data: xr.Dataset, name: str, at: dict[str, float]) -> float:
-    """Where one of theory's conditions becomes false along x, at the given place on the other axes."""
-    fine = {f"fine_{axis}": value for axis, value in at.items()}
-    curve = data[f"condition_{name}"].sel(fine, method="nearest")
-    return boundary.crossing(curve[f"fine_{data.attrs['x']}"].values, curve.values, 0.0)
-
-
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":

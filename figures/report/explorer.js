@@ -63,7 +63,7 @@
     const count = net.columns.length, rows = count ? net.columns[0].length : 0;
     const left = 92, top = 22, width = Math.min(18, 420 / Math.max(count, 1)), height = 11;
     const picture = shape("svg", { viewBox: `0 0 ${left + 430} ${top + rows * height + 22}`, class: "columns" });
-    const perCluster = 4, clusters = Math.floor((rows - 1) / perCluster);
+    const directions = facts.directions, components = Math.floor((rows - 1) / directions);
     net.columns.forEach((column, j) => {
       const x = left + j * width;
       picture.append(shape("rect", { x, y: 4, width: width - 0.6, height: 12,
@@ -75,9 +75,9 @@
       });
     });
     picture.append(shape("text", { x: left - 6, y: 14, "text-anchor": "end" }, "on a sample"));
-    for (let k = 0; k < clusters; k++) {
-      const y = top + k * perCluster * height;
-      picture.append(shape("text", { x: left - 6, y: y + 2.4 * height, "text-anchor": "end" }, `cluster ${k + 1}`));
+    for (let k = 0; k < components; k++) {
+      const y = top + k * directions * height, middle = y + (directions / 2 + 0.4) * height;
+      picture.append(shape("text", { x: left - 6, y: middle, "text-anchor": "end" }, `component ${k + 1}`));
       picture.append(shape("path", { d: `M${left} ${y}h${count * width}`, stroke: "#888", "stroke-width": 0.6 }));
     }
     const last = top + (rows - 1) * height;
@@ -158,8 +158,8 @@
     const net = facts.cells[k];
     if (!net) return;
     element("h3", `One net of this cell, ${place(k)}: learned columns`, detail);
-    element("p", "Columns after merging parallel ones, along the four principal directions of each cluster (the first is its" +
-      " mean's), blue negative, orange positive; the last row is what lies elsewhere. Black above: within cosine 0.95 of a" +
+    element("p", `Columns after merging parallel ones, along the first ${facts.directions} principal directions of each component` +
+      " (the first is its mean's), blue negative, orange positive; the last row is what lies elsewhere. Black above: within cosine 0.95 of a" +
       " training sample.", detail);
     detail.append(columnsPicture(net));
     element("h3", "Representations h of noisy points, same order", detail);

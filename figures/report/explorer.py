@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import contourpy
-import jax
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm, Normalize, to_hex
 
-from dae_theory import boundary
 from figures import phase_diagram
 from figures.look import style
 
@@ -38,7 +36,6 @@ def section(data: xr.Dataset, cells: xr.Dataset | None) -> str:
     """HTML of the map, its controls, and the JSON behind them; empty for a diagram of three axes."""
     if data.attrs["z"]:
         return ""
-    data = phase_diagram.with_match(data)
     shown = _observables(data)
     x, y = (data[data.attrs[axis]] for axis in "xy")
     facts = {
@@ -46,6 +43,7 @@ def section(data: xr.Dataset, cells: xr.Dataset | None) -> str:
         "y": {"name": y.name, "label": _plain(y.attrs["label"]), "values": y.values.tolist()},
         "seeds": data.sizes["seed"],
         "observables": shown,
+        "directions": None if cells is None else int(cells.attrs["directions"]),
         "cells": [] if cells is None else _opened(cells),
     }
     # "</" would end the script element
@@ -78,24 +76,29 @@ def _observables(data: xr.Dataset) -> list[dict[str, Any]]:
         colors = [to_hex(color) for color in mpl.colormaps["cividis"](norm(np.nan_to_num(mean, nan=low)).clip(0, 1))]
         result.append(
             {
-                "name": name, "words": _plain(words), "low": _digits(low), "high": _digits(high), "log": logarithmic,
-                "mean": [_digits(value) for value in mean], "sem": [_digits(value) for value in sem], "color": colors,
+                "name": name,
+                "words": _plain(words),
+                "low": _digits(low),
+                "high": _digits(high),
+                "log": logarithmic,
+                "mean": [_digits(value) for value in mean],
+                "sem": [_digits(value) for value in sem],
+                "color": colors,
             }
-        )  # fmt: skip
+        )
     return result
 
 
 def _opened(cells: xr.Dataset) -> list[dict[str, Any]]:
     """Columns and representations of every cell's net, as whole numbers and one scale."""
-    x, y = cells.attrs["x"], cells.attrs["y"]
+    x, y, directions = (cells.attrs[name] for name in ("x", "y", "directions"))
     cells = cells.stack(cell=(y, x)).transpose("cell", ...)
     opened = []
     for k in range(cells.sizes["cell"]):
         at = cells.isel(cell=k)
         count = int(at["alive"])
         columns = at["columns"].values[:count]
-        # neurons of one cluster side by side, larger ones first
-        directions = (columns.shape[1] - 1) // 4 or 1
+        # neurons of one component side by side, larger ones first
         energy = np.add.reduceat(columns[:, :-1] ** 2, np.arange(0, columns.shape[1] - 1, directions), axis=1)
         order = np.lexsort((-np.sum(columns**2, axis=1), np.argmax(energy, axis=1)))
         columns, size = _whole(columns[order])
@@ -103,10 +106,15 @@ def _opened(cells: xr.Dataset) -> list[dict[str, Any]]:
         fresh, fresh_size = _whole(at["fresh_representation"].values[:, :count][:, order])
         opened.append(
             {
-                "columns": columns, "size": size, "train": train, "trainSize": train_size, "fresh": fresh,
-                "freshSize": fresh_size, "onSample": [_digits(v, 3) for v in at["on_sample"].values[:count][order]],
+                "columns": columns,
+                "size": size,
+                "train": train,
+                "trainSize": train_size,
+                "fresh": fresh,
+                "freshSize": fresh_size,
+                "onSample": [_digits(v, 3) for v in at["on_sample"].values[:count][order]],
             }
-        )  # fmt: skip
+        )
     return opened
 
 
@@ -176,14 +184,9 @@ def _contour(data: xr.Dataset, name: str) -> Sequence[np.ndarray]:
 
 def _found(data: xr.Dataset) -> list[tuple[float, float, float, float]]:
     """(y, boundary in x, its band) for every row that has one."""
-    x, y = data.attrs["x"], data.attrs["y"]
-    result = []
-    for value in data[y].values:
-        curves = data[phase_diagram.INDEX].sel({y: value}).transpose("seed", x).values
-        found = boundary.locate(jax.random.key(0), data[x].values, curves, data.attrs["level"], below=data.attrs["low"])
-        if np.isfinite(found.location):
-            result.append((float(value), float(found.location), float(found.low), float(found.high)))
-    return result
+    y = data.attrs["y"]
+    found = data[["boundary", "boundary_low", "boundary_high"]].dropna(y, subset=["boundary"])
+    return list(zip(*(found[name].values.tolist() for name in (y, *found.data_vars)), strict=True))
 
 
 def _point(place: float, height: float, low: float, high: float) -> str:
@@ -222,9 +225,16 @@ def _key(mark: str) -> str:
 def _plain(label: str) -> str:
     """A label without the signs of mathematical type."""
     for old, new in (
-        (r"\sigma", "σ"), (r"\lambda", "λ"), (r"\epsilon", "ε"), ("D_{gt}", "D_gt"), ("D_{emp}", "D_emp"), ("$", ""),
-        ("d_1/d_2", "d₁/d₂"), (r"\|", "‖"), ("^2", "²"),
-    ):  # fmt: skip
+        (r"\sigma", "σ"),
+        (r"\lambda", "λ"),
+        (r"\epsilon", "ε"),
+        ("D_{gt}", "D_gt"),
+        ("D_{emp}", "D_emp"),
+        ("$", ""),
+        ("d_1/d_2", "d₁/d₂"),
+        (r"\|", "‖"),
+        ("^2", "²"),
+    ):
         label = label.replace(old, new)
     return label
 

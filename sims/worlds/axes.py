@@ -1,10 +1,14 @@
 """The axes a phase diagram may have: the field of the configuration each one moves, its values, its label."""
 
+import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from sims import launch
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,16 @@ def fine_values(name: str, values: np.ndarray, count: int = 49) -> np.ndarray:
 def coordinates(config: Any, points: Mapping[str, np.ndarray], dimension: int | None) -> dict[str, np.ndarray]:
     """Every axis at every point: what the grid moves, and elsewhere the configuration's value (or the data's own d)."""
     size = len(next(iter(points.values())))
-    fixed = {name: getattr(config, axis.field) for name, axis in AXES.items()}
+    given = launch.flat(config)
+    fixed = {name: given[axis.field] for name, axis in AXES.items()}
     fixed["d"] = dimension or fixed["d"]
     return {name: np.asarray(points[name] if name in points else np.full(size, fixed[name])) for name in AXES}
+
+
+def identities(at: Mapping[str, np.ndarray], seeds: np.ndarray) -> np.ndarray:
+    """For every point a number that belongs to its cell and seed, whatever grid they stand in: what nets draw from."""
+    texts = [
+        json.dumps([int(seed), {name: float(values[i]) for name, values in sorted(at.items())}])
+        for i, seed in enumerate(seeds)
+    ]
+    return np.asarray([zlib.crc32(text.encode()) for text in texts], np.uint32)

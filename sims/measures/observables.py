@@ -1,0 +1,150 @@
+"""Everything that a phase diagram measures about one net, from its weights, its world and its samples alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from dae_theory import memorization, risk, theory
+from dae_theory.directions import unit
+from dae_theory.model import Weights, denoise, jacobian_error, represent
+from dae_theory.randomness import derive
+from dae_theory.representation import spikiness
+from dae_theory.symmetry import alive, merge_parallel
+from sims.worlds.sources import TrainingRows, World
+
+ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
+SLICE = 64  # training rows of one piece of an exact loss: a cell pays for the rows it has, not for the padding
+JACOBIANS = 32  # training points at which the Jacobian is compared
+
+
+def observables(
+    weights: Weights,
+    rows: TrainingRows,
+    world: World,
+    key: Array,
+    *,
+    noise_std: Array,
+    weight_decay: Array,
+    evaluation: int,
+    truth: Callable,
+    population: bool,
+) -> dict[str, Array]:
+    """Observables of one net, each a number.
+
+    Args:
+        weights: (d, p), float64; columns of padding are zero.
+        rows: its training samples, float64.
+        world: fresh samples and the truth.
+        key: of the net; the noise of evaluation derives from it.
+        noise_std: σ.
+        weight_decay: λ of (6).
+        evaluation: noisy training points behind every mean.
+        truth: (world's truth, σ) -> f_gt.
+        population: the world's truth is the mixture that its samples come from, so that the test loss closes.
+    """
+    x, samples = rows.x, rows.samples
+    measured = exact_losses(weights, rows, world, noise_std, weight_decay, population=population)
+    picked = jnp.arange(evaluation) % samples
+    clean = jnp.concatenate([x[picked], world.fresh])
+    y = clean + noise_std * jax.random.normal(derive(key, "evaluation"), clean.shape, clean.dtype)
+    output = denoise(weights, y)
+    kind = jnp.repeat(jnp.arange(2), jnp.asarray([evaluation, len(world.fresh)]), total_repeat_length=len(clean))
+    empirical = theory.empirical_denoiser(x, noise_std, samples=samples)(y)
+    per_point = _at_points(weights, clean, y, output, empirical, truth(world.truth, noise_std)(y))
+    for number, name in enumerate(("train", "test")):
+        measured |= {f"{name}_{what}": jnp.nanmean(values, where=kind == number) for what, values in per_point.items()}
+        to_truth, to_empirical = (measured[f"{name}_distance_to_{other}"] for other in ("truth", "empirical"))
+        measured[f"{name}_index"] = to_truth / (to_truth + to_empirical)
+    measured |= _stored(weights, x, rows.distinct)
+    measured |= _memorized(output[evaluation:], world.fresh, x, rows.distinct)
+    few = picked[:JACOBIANS]
+    return measured | _jacobians(weights, x[few], rows.labels[few], samples, world.spectrum, noise_std, weight_decay)
+
+
+def exact_losses(
+    weights: Weights, rows: TrainingRows, world: World, noise_std: Array, weight_decay: Array, *, population: bool
+) -> dict[str, Array]:
+    """Losses with the noise integrated in closed form: (6) and its data term on the training rows, the data term on
+    fresh points, and the test loss of the population where that is a mixture.
+    """
+    x, samples = rows.x, rows.samples
+    padded = jnp.pad(x, ((0, -len(x) % SLICE), (0, 0)))
+    none = jnp.zeros_like(weight_decay)
+
+    def add(piece: Array, total: Array) -> Array:
+        start = piece * SLICE
+        counts = start + jnp.arange(SLICE) < samples
+        share = jnp.where(counts, 1 / samples.astype(x.dtype), 0)
+        part = jax.lax.dynamic_slice_in_dim(padded, start, SLICE)
+        return total + risk.shared_loss(weights, part, noise_std, none, share)
+
+    loss = jax.lax.fori_loop(0, (samples + SLICE - 1) // SLICE, add, none)
+    penalty = weight_decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2))
+    losses = {
+        "train_exact_loss": loss,
+        "exact_objective": loss + penalty,
+        "fresh_exact_loss": risk.expected_loss(weights, world.fresh, noise_std=noise_std, weight_decay=0.0),
+    }
+    if population:
+        losses["population_loss"] = risk.mixture_loss(weights, world.truth, noise_std=noise_std)
+    return losses
+
+
+def _at_points(weights: Weights, clean: Array, y: Array, output: Array, empirical: Array, truth: Array) -> Any:
+    """At every noisy point: loss, squared distances to both reference denoisers, spikiness (NaN where h = 0)."""
+    scores = spikiness(represent(weights, y))
+    return {
+        "loss": _square(output - clean),
+        "distance_to_empirical": _square(output - empirical),
+        "distance_to_truth": _square(output - truth),
+        "std": scores.std,
+        "participation_ratio": scores.participation_ratio,
+        "max_share": scores.max_share,
+        "silent": jnp.isnan(scores.max_share).astype(output.dtype),
+    }
+
+
+def _stored(weights: Weights, x: Array, distinct: Array) -> dict[str, Array]:
+    """Merged neurons, how many of them lie on a sample, and how many samples have such a neuron."""
+    merged = merge_parallel(weights, 0.99)
+    counted = alive(merged.weights)
+    cosine = unit(x) @ unit(merged.weights.encoder.T).T
+    cosine = jnp.where(distinct[:, None] & counted[None, :], cosine, -1)
+    return {
+        "neurons": jnp.sum(counted),
+        "neurons_on_a_sample": jnp.sum(jnp.max(cosine, axis=0) > ALIGNED) / jnp.sum(counted),
+        "stored_samples": jnp.sum(jnp.max(cosine, axis=1) > ALIGNED) / jnp.sum(distinct),
+    }
+
+
+def _memorized(generated: Array, fresh: Array, x: Array, distinct: Array) -> dict[str, Array]:
+    """Rate of the d₁/d₂ rule on denoised fresh points, and its null: the rule on the fresh points themselves."""
+    ratio = memorization.neighbours_among(jnp.concatenate([generated, fresh]), x, distinct).ratio
+    fires = (ratio < memorization.THRESHOLD).astype(ratio.dtype)
+    return {"memorized_rate": jnp.mean(fires[: len(generated)]), "memorized_null": jnp.mean(fires[len(generated) :])}
+
+
+def _jacobians(
+    weights: Weights,
+    x: Array,
+    labels: Array,
+    samples: Array,
+    spectrum: theory.Spectrum,
+    noise_std: Array,
+    weight_decay: Array,
+) -> dict[str, Array]:
+    """Relative distances of the net's Jacobian from the memorizing one, (9), and from its component's filter, (8)."""
+    levels = {"ridge": noise_std**2, "weight_decay": weight_decay}
+    spiky = theory.gain(jnp.sum(x**2, axis=1), 1 / samples.astype(x.dtype), **levels)
+    balanced = theory.gain(spectrum.eigenvalues, spectrum.proportions[:, None], **levels)
+    return {
+        "error_against_spiky": jacobian_error(weights, x, unit(x)[:, :, None], spiky[:, None]),
+        "error_against_balanced": jacobian_error(weights, x, spectrum.directions[labels], balanced[labels]),
+    }
+
+
+def _square(error: Array) -> Array:
+    return jnp.sum(error**2, axis=-1)

@@ -1,0 +1,81 @@
+"""Theory's conditions as lines over the axes of a phase diagram: what must hold where a net memorizes by (9)."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from dae_theory import boundary, theory
+from dae_theory.grid import Grid
+from dae_theory.randomness import derive
+from sims.worlds.axes import coordinates, fine_values
+from sims.worlds.sources import Source
+
+LINES = {
+    "width": ("p = n", "every sample needs a neuron of its own, Cor. 3.2"),
+    "angle": ("n = d + 1", "no more samples than that have pairwise negative cosines, Def. 3.1"),
+    "isolation": ("one foreign neuron fires", "beyond it a noisy sample opens another sample's gate, on average"),
+    "decay": ("nλ = ‖x‖²", "the weight decay erases a sample of mean norm, Cor. 3.2"),
+    "allocation": ("equal objective", "best block allocation and memorizing cost the same, if gates were right"),
+}
+SAMPLES = 512  # of one world, behind the mean norm and the share of foreign neurons that fire
+
+
+def lines(key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Conditions over a fine mesh of the axes: positive where memorizing is allowed, zero on the line.
+
+    Args:
+        key: root of the worlds' randomness; those of seed 0 are used.
+        config: with a field for every axis that is not swept.
+        source: of the worlds.
+        axes: those of the diagram; the mesh is along `fine_NAME` of each.
+    """
+    grid = Grid(**{f"fine_{name}": fine_values(name, values) for name, values in axes.items()})
+    points = {name.removeprefix("fine_"): values for name, values in grid.points().items()}
+    at = coordinates(config, points, source.dimension)
+    place = np.stack([at[name] for name in ("d", "K", "separation", "sigma")], axis=1)
+    distinct, inverse = np.unique(place, axis=0, return_inverse=True)
+    conditions = {name: np.full(grid.size, np.nan) for name in LINES}
+    for k, (dimension, components, separation, sigma) in enumerate(distinct):
+        here = np.flatnonzero(inverse.ravel() == k)
+        place = {"d": dimension, "K": components, "separation": separation}
+        world = source.draw(derive(key, "world", 0), place, 2, SAMPLES)
+        wrong = np.array(theory.gate_error(world.fresh, noise_std=sigma).wrong)
+        firing = wrong[~np.eye(len(wrong), dtype=bool)].mean()
+        radius = jnp.sqrt(jnp.mean(jnp.sum(world.fresh**2, axis=1)))
+        n, p, decay, copies = (jnp.asarray(at[name][here], float) for name in ("n", "p", "lambda", "copies"))
+        at_point = partial(
+            _conditions, spectrum=world.spectrum, firing=firing, radius=radius, dimension=dimension, noise_std=sigma
+        )
+        for name, values in jax.vmap(at_point)(n, p, decay, copies).items():
+            conditions[name][here] = values
+    dataset = grid.dataset({f"condition_{name}": values for name, values in conditions.items()})
+    for name, (label, meaning) in LINES.items():
+        dataset[f"condition_{name}"].attrs = {"label": label, "meaning": meaning}
+    return dataset
+
+
+def _conditions(n, p, decay, copies, *, spectrum, firing, radius, dimension, noise_std) -> dict[str, jax.Array]:
+    """Theory's conditions at one point, under the names of `LINES`."""
+    return {
+        "width": theory.width_condition(n, p),
+        "angle": theory.angle_condition(n, dimension),
+        "isolation": theory.isolation_condition(n, firing),
+        "decay": theory.decay_condition(n + copies - 1, radius, decay),
+        "allocation": theory.allocation_condition(spectrum, n, p, noise_std=noise_std, weight_decay=decay),
+    }
+
+
+def ends(data: xr.Dataset, at: Mapping[str, float]) -> dict[str, float]:
+    """Line -> where its condition becomes false along x, at a place on the other axes; NaN where it does not."""
+    along = f"fine_{data.attrs['x']}"
+    found = {}
+    for name in LINES:
+        fine = {f"fine_{axis}": value for axis, value in at.items()}
+        curve = data[f"condition_{name}"].sel(fine, method="nearest")
+        found[name] = boundary.crossing(curve[along].values, curve.values, 0.0)
+    return found
