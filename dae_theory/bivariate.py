@@ -183,6 +183,10 @@ def bivariate_normal_cdf(a: ArrayLike, b: ArrayLike, rho: ArrayLike) -> Array:
 
     Raises:
         ValueError: NaN in a or b, or ρ outside [−1, 1].
+
+    >>> from dae_theory import gaussian
+    >>> print(f"{gaussian.bivariate_normal_cdf(0.0, 0.0, 0.5):.4f}")  # 1/4 + arcsin(½)/2π
+    0.3333
     """
     a, b, rho = jnp.asarray(a), jnp.asarray(b), jnp.asarray(rho)
     dtype = functools.reduce(np.promote_types, (array.dtype for array in (a, b, rho)))

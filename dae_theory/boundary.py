@@ -81,6 +81,13 @@ def locate(
 
     Raises:
         ValueError: fewer than two replicates, or what `crossing` refuses.
+
+    >>> import jax
+    >>> from dae_theory import boundary
+    >>> curves = [[0.9, 0.8, 0.2, 0.1], [0.9, 0.6, 0.2, 0.1], [1.0, 0.7, 0.3, 0.0]]
+    >>> found = boundary.locate(jax.random.key(0), [2, 4, 8, 16], curves, 0.5)
+    >>> print(round(found.location, 2), found.low <= found.location <= found.high, found.found)
+    5.38 True 1.0
     """
     checks.typed_key("key", key)
     replicates = np.asarray(replicates, float)

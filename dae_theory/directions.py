@@ -17,6 +17,12 @@ def unit(rows: ArrayLike) -> Float[Array, "*batch d"]:
 
     Raises:
         ValueError: `rows` is a scalar, or not finite.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import directions
+    >>> print(directions.unit(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
+    [[0.6 0.8]
+     [0.  0. ]]
     """
     rows = jnp.asarray(rows)
     if rows.ndim == 0:

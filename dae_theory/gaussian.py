@@ -227,6 +227,15 @@ def relu_moments(mean: ArrayLike, covariance: ArrayLike) -> tuple[Array, Array]:
 
     Raises:
         ValueError: wrong shapes, NaN or infinity, or a matrix that is not a covariance.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import gaussian
+    >>> first, second = gaussian.relu_moments(jnp.zeros(2), jnp.eye(2))
+    >>> print(first.round(4))  # 1/√(2π)
+    [0.3989 0.3989]
+    >>> print(second.round(4))  # ½ and 1/(2π)
+    [[0.5    0.1592]
+     [0.1592 0.5   ]]
     """
     m = checks.array("mean", mean, ndim=1)
     c = checks.array("covariance", covariance, ndim=2)

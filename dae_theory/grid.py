@@ -13,7 +13,15 @@ import xarray as xr
 
 
 class Grid:
-    """The product of named axes, for example `Grid(n=[2, 4, 8], p=[4, 16], seed=range(8))`."""
+    """The product of named axes, for example `Grid(n=[2, 4, 8], p=[4, 16], seed=range(8))`.
+
+    >>> from dae_theory import grid
+    >>> axes = grid.Grid(n=[2, 4], p=[8, 16, 32])
+    >>> axes.size, axes.points()["n"]
+    (6, array([2, 2, 2, 4, 4, 4]))
+    >>> dict(axes.dataset({"loss": range(6)}).sizes)
+    {'n': 2, 'p': 3}
+    """
 
     def __init__(self, **axes: Sequence[Any] | np.ndarray):
         if not axes:

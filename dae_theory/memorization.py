@@ -237,6 +237,13 @@ def memorized_rate(
 
     Raises:
         ValueError: As `memorized` and `rate`; `held_out` does not fit `training`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import memorization
+    >>> training = jnp.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> points = jnp.array([[0.1, 0.0], [0.5, 0.5]])
+    >>> memorization.memorized_rate(points, training).generated.rate.item()
+    0.5
     """
     null = None
     if held_out is not None:

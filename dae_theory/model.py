@@ -16,6 +16,12 @@ class Weights:
     Attributes:
         decoder: W₂, shape (d, p).
         encoder: W₁, shape (d, p).
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model
+    >>> weights = model.Weights(decoder=jnp.zeros((3, 8)), encoder=jnp.zeros((3, 8)))
+    >>> weights.dimension, weights.width
+    (3, 8)
     """
 
     decoder: Float[Array, "*members d p"]
@@ -33,17 +39,39 @@ class Weights:
 
 
 def represent(weights: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch p"]:
-    """Representation h(y) = [W₁ᵀ y]₊ of inputs of shape (..., d): shape (..., p)."""
+    """Representation h(y) = [W₁ᵀ y]₊ of inputs of shape (..., d): shape (..., p).
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model
+    >>> weights = model.Weights(decoder=jnp.eye(2), encoder=jnp.eye(2))
+    >>> print(model.represent(weights, jnp.array([3.0, -1.0])))
+    [3. 0.]
+    """
     return jax.nn.relu(y @ weights.encoder)
 
 
 def denoise(weights: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-    """Denoiser f(y) = W₂ [W₁ᵀ y]₊, eq. (5), for inputs of shape (..., d)."""
+    """Denoiser f(y) = W₂ [W₁ᵀ y]₊, eq. (5), for inputs of shape (..., d).
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model
+    >>> weights = model.Weights(decoder=jnp.array([[1.0, 0.0], [0.0, 0.5]]), encoder=jnp.eye(2))
+    >>> print(model.denoise(weights, jnp.array([3.0, 4.0])))
+    [3. 2.]
+    """
     return represent(weights, y) @ weights.decoder.T
 
 
 def jacobian(weights: Weights, y: Float[Array, " d"]) -> Float[Array, "d d"]:
-    """Jacobian J(y) = W₂ diag(1[W₁ᵀ y > 0]) W₁ᵀ of the denoiser at one input of shape (d,)."""
+    """Jacobian J(y) = W₂ diag(1[W₁ᵀ y > 0]) W₁ᵀ of the denoiser at one input of shape (d,).
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model
+    >>> weights = model.Weights(decoder=jnp.eye(2), encoder=jnp.eye(2))
+    >>> print(model.jacobian(weights, jnp.array([3.0, -1.0])))
+    [[1. 0.]
+     [0. 0.]]
+    """
     gate = (y @ weights.encoder > 0).astype(weights.decoder.dtype)
     return (weights.decoder * gate[None, :]) @ weights.encoder.T
 
@@ -83,6 +111,11 @@ def pad_width(weights: Weights, width: int) -> Weights:
 
     Raises:
         ValueError: `width` is below the width of the weights.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model
+    >>> model.pad_width(model.Weights(jnp.ones((2, 1)), jnp.ones((2, 1))), 3).width
+    3
     """
     missing = width - weights.width
     if missing < 0:

@@ -34,16 +34,30 @@ def weight_decay_from_optimizer(coupled: float, dimension: int) -> float:
 
     Holds when the optimizer adds weight_decay · w to the gradient of the squared error *averaged over samples and
     coordinates* (d = 1024: 1e-2 ↔ 5.12). Does not hold for decoupled decay (AdamW).
+
+    >>> from dae_theory import noise
+    >>> noise.weight_decay_from_optimizer(1e-2, dimension=1024)
+    5.12
     """
     checks.non_negative("coupled", coupled)
     return coupled * checks.integer("dimension", dimension, 1) / 2
 
 
 def std_from_alpha_bar(alpha_bar: ArrayLike) -> Array:
-    """σ_t = √((1 − ᾱ_t)/ᾱ_t): the noise level, against unscaled data, of a variance-preserving timestep."""
+    """σ_t = √((1 − ᾱ_t)/ᾱ_t): the noise level, against unscaled data, of a variance-preserving timestep.
+
+    >>> from dae_theory import noise
+    >>> print(f"{noise.std_from_alpha_bar(0.5):.3f}")
+    1.000
+    """
     return jnp.sqrt((1 - jnp.asarray(alpha_bar)) / jnp.asarray(alpha_bar))
 
 
 def alpha_bar_from_std(noise_std: ArrayLike) -> Array:
-    """ᾱ = 1/(1 + σ²), the inverse of `std_from_alpha_bar`."""
+    """ᾱ = 1/(1 + σ²), the inverse of `std_from_alpha_bar`.
+
+    >>> from dae_theory import noise
+    >>> print(f"{noise.alpha_bar_from_std(1.0):.3f} {noise.std_from_alpha_bar(noise.alpha_bar_from_std(2.0)):.3f}")
+    0.500 2.000
+    """
     return 1 / (1 + jnp.asarray(noise_std) ** 2)

@@ -19,6 +19,13 @@ def derive(root: Key[Array, ""], purpose: str, *indices: int | Integer[Array, ""
         root: a typed key.
         purpose: a word; two purposes never share draws (up to a collision of their 32-bit checksums).
         indices: whole numbers ≥ 0, traced or not.
+
+    >>> import jax
+    >>> from dae_theory import randomness
+    >>> root = jax.random.key(0)
+    >>> first, again = (randomness.derive(root, "noise", 7) for _ in range(2))
+    >>> print(first == again, first == randomness.derive(root, "batch", 7))
+    True False
     """
     checks.typed_key("root", root)
     key = jax.random.fold_in(root, zlib.crc32(purpose.encode()))

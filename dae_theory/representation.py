@@ -79,6 +79,12 @@ def spikiness(h: Any) -> Spikiness:
 
     Raises:
         ValueError: `h` is a scalar, empty, or has NaN or infinite entries.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import representation
+    >>> scores = representation.spikiness(jnp.array([[0.0, 5.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]))
+    >>> print(scores.participation_ratio, scores.max_share)
+    [1. 4.] [1.   0.25]
     """
     return Spikiness(**_scores(h, tuple(_FORMULAS)))
 
@@ -234,6 +240,12 @@ def score_batches(batches: Iterable[Any], pooling: Pooling = flatten) -> Spikine
 
     Raises:
         ValueError: There is no batch, or one of them is refused by `spikiness`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import representation
+    >>> batches = (jnp.eye(4)[rows] for rows in (slice(0, 2), slice(2, 4)))
+    >>> print(representation.score_batches(batches).participation_ratio)
+    [1. 1. 1. 1.]
     """
     scores = []
     for batch in batches:

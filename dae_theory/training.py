@@ -162,6 +162,16 @@ def train(
 
     Raises:
         ValueError: for malformed samples, negative σ, λ or rates, or counts out of range.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import training
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> settings = training.Settings(steps=50, width=6, record_at=(1,))
+    >>> trained = training.train(jax.random.key(0), x, settings)
+    >>> trained.weights.encoder.shape, trained.history.step.tolist()
+    ((2, 6), [1, 50])
+    >>> print(trained.history.loss[1] < trained.history.loss[0])
+    True
     """
     checks.typed_key("key", key)
     x = checks.samples("x", x)

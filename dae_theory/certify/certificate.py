@@ -125,6 +125,16 @@ def certify(
 
     Raises:
         ValueError: bad weights, samples, σ, λ, tolerance or starts, single precision, or more than 4000 weights.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import certify, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> numbers = {"noise_std": 0.1, "weight_decay": 0.1}
+    >>> certificate = certify.certify(theory.memorizing_weights(x, **numbers), x, starts=4, **numbers)
+    >>> print(certificate.gradient_norm < 1e-12)
+    True
+    >>> print(certificate.verdict)
+    global minimum (no growing neuron found in 4 starts)
     """
     weights, objective = checked(weights, x, noise_std=noise_std, weight_decay=weight_decay, samples=samples)
     checks.positive("tolerance", tolerance)

@@ -71,6 +71,15 @@ def newcomer_pull(
 
     Raises:
         ValueError: bad weights, samples or σ, or a direction that is zero or of another dimension.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import certify, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> numbers = {"noise_std": 0.2, "weight_decay": 0.1}
+    >>> weights = theory.memorizing_weights(x, **numbers)
+    >>> pull = certify.newcomer_pull(weights, x, x[0], noise_std=0.2)
+    >>> print(f"{jnp.linalg.norm(pull):.4f}")  # λ: the direction has its neuron
+    0.1000
     """
     weights, objective = checked(weights, x, noise_std=noise_std, weight_decay=0.0, samples=samples, double=False)
     direction = checks.array("direction", direction, ndim=1).astype(objective.x.dtype)

@@ -78,6 +78,15 @@ def polish(
     Raises:
         ValueError: bad weights, samples, σ, λ, tolerance or numbers of steps, single precision, or Newton steps with
             more than 4000 weights.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import certify, symmetry, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> numbers = {"noise_std": 0.2, "weight_decay": 0.1}
+    >>> stored = theory.memorizing_weights(x, **numbers)
+    >>> polished = certify.polish(jax.tree.map(lambda w: 0.9 * w, stored), x, **numbers)
+    >>> print(polished.converged, symmetry.match(polished.weights, stored).distance < 1e-6)
+    True True
     """
     weights, objective = checked(weights, x, noise_std=noise_std, weight_decay=weight_decay, samples=samples)
     checks.positive("tolerance", tolerance)

@@ -107,6 +107,13 @@ def load_images(
             are named), more memory than `max_bytes`, or an argument that is not as above.
         ImportError: a package with the data, or Pillow, is missing.
         FileNotFoundError: the source names no file or folder.
+
+    >>> from dae_theory import data
+    >>> images = data.load_images("digits", limit=10)
+    >>> images.x.shape, images.shape
+    ((10, 64), (8, 8))
+    >>> images.to_pictures(images.x[:3]).shape
+    (3, 8, 8)
     """
     size = _size(size)
     if fit not in ("crop", "pad"):

@@ -52,6 +52,12 @@ class Circle(_Manifold):
         embedding: isometry of the plane into R^d.
         radius: R > 0.
         sectors: number of labels (static).
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> circle = data.Circle.embedded(jax.random.key(0), dimension=4, radius=2.0)
+    >>> print(jnp.linalg.norm(circle.sample(jax.random.key(1), 3).x, axis=1).round(3))
+    [2. 2. 2.]
     """
 
     embedding: Embedding
@@ -83,6 +89,12 @@ class Sphere(_Manifold):
         embedding: isometry of R^(k+1) into R^d.
         radius: R > 0.
         sectors: number of labels (static).
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> sphere = data.Sphere.embedded(jax.random.key(0), dimension=4, radius=2.0)
+    >>> print(jnp.linalg.norm(sphere.sample(jax.random.key(1), 3).x, axis=1).round(3))
+    [2. 2. 2.]
     """
 
     embedding: Embedding
@@ -133,6 +145,12 @@ class Torus(_Manifold):
         ring_radius: R, distance of the tube's centre from the axis.
         tube_radius: r, 0 < r ≤ R.
         sectors: number of labels (static).
+
+    >>> import jax
+    >>> from dae_theory import data
+    >>> torus = data.Torus.embedded(jax.random.key(0), dimension=4, ring_radius=1.0, tube_radius=0.4)
+    >>> torus.sample(jax.random.key(1), 3).x.shape
+    (3, 4)
     """
 
     embedding: Embedding
@@ -189,6 +207,12 @@ class SwissRoll(_Manifold):
         radius: R > 0, the distance of the outer edge from the axis.
         height: H > 0, the width of the sheet.
         sectors: number of labels (static).
+
+    >>> import jax
+    >>> from dae_theory import data
+    >>> roll = data.SwissRoll.embedded(jax.random.key(0), dimension=4, height=2.0)
+    >>> roll.sample(jax.random.key(1), 3).x.shape
+    (3, 4)
     """
 
     embedding: Embedding

@@ -26,6 +26,20 @@ class GaussianMixture:
         proportions: ρ, positive, summing to 1, shape (K,).
         means: μ, one mean a row, shape (K, d).
         factors: F, shape (K, d, r).
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> samples = mixture.sample(jax.random.key(0), 5)
+    >>> samples.x.shape, samples.labels.shape
+    ((5, 2), (5,))
+    >>> print(mixture.second_moments()[0])
+    [[4.   0.  ]
+     [0.   0.25]]
     """
 
     proportions: Float[Array, "*batch K"]
@@ -144,6 +158,14 @@ def simplex_means(key: Array, *, dimension: int, components: int, radius: Any) -
 
     Raises:
         ValueError: K > d + 1, a size below 1, or a radius that is not positive.
+
+    >>> import jax
+    >>> from dae_theory import data
+    >>> x = data.simplex_means(jax.random.key(0), dimension=4, components=3, radius=2.0)
+    >>> print((x @ x.T).round(3))
+    [[ 4. -2. -2.]
+     [-2.  4. -2.]
+     [-2. -2.  4.]]
     """
     checks.typed_key("key", key)
     dimension = checks.integer("dimension", dimension, 1)
@@ -192,6 +214,14 @@ def simplex_mixture(
 
     Raises:
         ValueError: K > d + 1, a size below 1, `rank` too large, radius ≤ 0, spread < 0, or proportions refused.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> mixture = data.simplex_mixture(
+    ...     jax.random.key(0), dimension=4, components=2, radius=2.0, rank=1, spread=0.5, clean=True
+    ... )
+    >>> print(jnp.linalg.eigvalsh(mixture.second_moments()[0])[2:].round(3))
+    [0.25 4.  ]
     """
     checks.typed_key("key", key)
     mean_key, factor_key = jax.random.split(key)

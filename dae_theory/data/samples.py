@@ -39,6 +39,12 @@ def duplicate(samples: Samples, index: int | Sequence[int] | Any, copies: int) -
 
     Raises:
         ValueError: `index` is empty, out of range or names a row twice; `copies` is below 1.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> samples = data.Samples(x=jnp.array([[1.0], [2.0]]), labels=jnp.array([0, 1]))
+    >>> print(data.duplicate(samples, 1, copies=3).x.ravel())
+    [1. 2. 2. 2.]
     """
     copies = checks.integer("copies", copies, 1)
     count = samples.x.shape[0]

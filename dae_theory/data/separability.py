@@ -42,6 +42,13 @@ def separability(x: Any, labels: Any) -> Separability:
     Raises:
         ValueError: x is not a finite (n, d) array, labels are not n integers, or the mean of a cluster is zero within
             rounding: it has no direction, and no α would do.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> x = jnp.array([[2.0, 0.5], [2.0, -0.5], [-2.0, 0.5], [-2.0, -0.5]])
+    >>> found = data.separability(x, jnp.array([0, 0, 1, 1]))
+    >>> print(f"{found.alpha:.3f} {found.beta:.3f}")
+    0.250 -1.000
     """
     x = checks.samples("x", x)
     if checks.is_traced(labels):
@@ -116,6 +123,12 @@ def most_separable(x: Any, count: int, *, restarts: int = 32) -> Int[Array, " co
 
     Raises:
         ValueError: x is not a finite (n, d) array or has a zero row; `count` is not between 1 and n; restarts < 1.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> x = jnp.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [-1.0, 0.0]])
+    >>> print(data.most_separable(x, 2))
+    [0 3]
     """
     x = np.asarray(checks.samples("x", x))
     n = x.shape[0]

@@ -22,6 +22,12 @@ class UnionOfSubspaces:
     Attributes:
         embedding: K isometries of R^r into R^d, a batch: basis (K, d, r), shift (K, d).
         radius: R > 0.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import data
+    >>> union = data.UnionOfSubspaces.embedded(jax.random.key(0), dimension=4, subspaces=2, subspace_dimension=1)
+    >>> jnp.linalg.matrix_rank(union.sample(jax.random.key(1), 20).x).item()
+    2
     """
 
     embedding: Embedding

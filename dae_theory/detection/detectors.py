@@ -151,6 +151,13 @@ class SpikinessDetector(_Detector):
     Args:
         statistic: From representations (n, p) to scores (n,), larger for memorized: one of `STATISTICS`, or your own.
         fpr: False positive rate allowed on the training negatives.
+
+    >>> import numpy as np
+    >>> from dae_theory import detection
+    >>> representations, memorized = np.vstack([np.eye(4), np.ones((4, 4)) + np.eye(4)]), np.arange(8) < 4
+    >>> detector = detection.SpikinessDetector(detection.max_share, fpr=0.01).fit(representations, memorized)
+    >>> print(detector.predict(np.array([[0.0, 9.0, 0.0, 0.1], [1.0, 2.0, 1.0, 2.0]])))
+    [ True False]
     """
 
     # scikit-learn wants constructors that take anything; `fit` refuses what is not allowed.

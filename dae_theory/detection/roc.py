@@ -67,6 +67,10 @@ def auroc(positive: Any, negative: Any) -> Any:
 
     Raises:
         ValueError: `positive` or `negative` is empty or holds NaN.
+
+    >>> from dae_theory import detection
+    >>> print(detection.auroc([3.0, 2.0], [2.0, 1.0]))
+    0.875
     """
     positive, negative = _scores("positive", positive), _scores("negative", negative)
     m, n = positive.shape[-1], negative.shape[-1]
@@ -97,6 +101,11 @@ def tpr_at_fpr(positive: Any, negative: Any, fpr: float = 0.01) -> Any:
 
     Raises:
         ValueError: As `auroc` and `threshold_at_fpr`.
+
+    >>> import numpy as np
+    >>> from dae_theory import detection
+    >>> print(detection.tpr_at_fpr([98.5, 120.0], np.arange(100.0), fpr=0.01))
+    0.5
     """
     threshold = np.asarray(threshold_at_fpr(negative, fpr))
     return np.mean(_scores("positive", positive) > threshold[..., None], axis=-1)
@@ -126,6 +135,12 @@ def bootstrap_interval(
 
     Raises:
         ValueError: As `auroc`; `key`, `level` or `resamples` is not what is described above.
+
+    >>> import jax
+    >>> from dae_theory import detection
+    >>> interval = detection.bootstrap_interval(jax.random.key(0), [3.0, 2.0, 5.0], [2.5, 1.0, 0.0])
+    >>> print(round(interval.estimate, 3), interval.low < interval.estimate <= interval.high)
+    0.889 True
     """
     checks.typed_key("key", key)
     _level(level)

@@ -29,6 +29,16 @@ def best_column(columns: Sequence[Column], memorized: Any, on: Any) -> Column:
 
     Raises:
         ValueError: no columns, other lengths, or `on` holds samples of one class only.
+
+    >>> import numpy as np
+    >>> from dae_theory import detection
+    >>> memorized = np.array([True, True, False, False])
+    >>> columns = [
+    ...     detection.Column("blind", np.array([1.0, 2.0, 1.0, 2.0])),
+    ...     detection.Column("sharp", np.array([3.0, 4.0, 1.0, 2.0])),
+    ... ]
+    >>> detection.best_column(columns, memorized, on=np.ones(4, bool)).name
+    'sharp'
     """
     if not columns:
         raise ValueError("columns must hold at least one score; got none")

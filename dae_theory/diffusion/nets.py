@@ -154,6 +154,13 @@ def deep_network(
 
     Raises:
         ValueError: a bad key, or sizes that do not fit.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import diffusion
+    >>> network = diffusion.deep_network(jax.random.key(0), (4, 4), patch=2, width=8, depth=1, heads=2, data_scale=0.5)
+    >>> y = jnp.ones((3, 4, 4), jnp.float32)
+    >>> network.denoise(y, 0.5).shape, sorted(network.activations(y, 0.5))
+    ((3, 4, 4), ['block0.attention', 'block0.hidden', 'block0.stream', 'embedding'])
     """
     checks.typed_key("key", key)
     if len(shape) not in (2, 3) or any(side % patch for side in shape[:2]):

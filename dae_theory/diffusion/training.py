@@ -122,6 +122,15 @@ def train(
 
     Raises:
         ValueError: malformed samples, levels, rates or counts; a store with a run of other shapes.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import diffusion
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]], jnp.float32)
+    >>> network = diffusion.relu_network(jax.random.key(0), 2, width=4)
+    >>> settings = diffusion.Settings(steps=20, batch_size=8, chunk=20)
+    >>> trained = diffusion.train(jax.random.key(1), network, x, settings)
+    >>> trained.losses.shape, trained.finite.item()
+    ((20,), True)
     """
     checks.typed_key("key", key)
     x = checks.samples("x", x)

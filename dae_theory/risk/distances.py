@@ -46,6 +46,14 @@ def network_distance(
 
     Raises:
         ValueError: bad weights, samples or σ, or a number of samples out of range.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model, risk, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> a = theory.memorizing_weights(x, noise_std=0.2, weight_decay=0.1)
+    >>> b = model.Weights(decoder=2 * a.decoder[:, ::-1], encoder=0.5 * a.encoder[:, ::-1])
+    >>> print(abs(risk.network_distance(a, b, x, noise_std=0.2)) < 1e-6)  # the same function
+    True
     """
     both, x, noise_std = _difference(a, b, x, noise_std)
     memory = checks.integer("memory", memory, 1)
@@ -63,6 +71,17 @@ def mixture_network_distance(a: Weights, b: Weights, mixture: Any, *, noise_std:
 
     Raises:
         ValueError: bad weights, proportions, means, factors or σ.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, risk, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> a, b = (theory.population_weights(mixture, (1, 1), noise_std=s, weight_decay=0.0) for s in (0.2, 0.4))
+    >>> print(f"{risk.mixture_network_distance(a, b, mixture, noise_std=0.2):.4f}")
+    0.0033
     """
     both, means, noise_std = _difference(a, b, checks.array("means", mixture.means, 2), noise_std)
     factors = checks.array("factors", mixture.factors, 3).astype(means.dtype)
@@ -125,6 +144,14 @@ def affine_distance(
 
     Raises:
         ValueError: bad arguments.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import risk, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> weights = theory.memorizing_weights(x[:1], noise_std=0.2, weight_decay=0.0)
+    >>> slope = weights.decoder @ weights.encoder.T
+    >>> print(risk.affine_distance(weights, x[:1], slope, jnp.zeros(2), noise_std=0.2) < 1e-6)  # its gate is open
+    True
     """
     weights, x, noise_std, _ = arguments(weights, x, noise_std)
     slope = checks.array("slope", slope, 2).astype(x.dtype)

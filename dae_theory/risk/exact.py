@@ -76,6 +76,14 @@ def expected_loss(
 
     Raises:
         ValueError: bad weights, samples, σ or λ, or a number of samples out of range.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import risk, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> numbers = {"noise_std": 0.2, "weight_decay": 0.1}
+    >>> weights = theory.memorizing_weights(x, **numbers)
+    >>> print(f"{risk.expected_loss(weights, x, **numbers):.4f} {theory.memorizing_objective(x, **numbers):.4f}")
+    0.6109 0.6109
     """
     weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
     memory = checks.integer("memory", memory, 1)
@@ -150,7 +158,21 @@ def moments(weights: Weights, mean: Array, factor: Array, variance: Array) -> tu
 
 
 def mixture_loss(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Float[Array, ""]:
-    """Exact test loss under a mixture (4), Σ_k ρ_k of `mixture_losses`; the mixture also has proportions (K,)."""
+    """Exact test loss under a mixture (4), Σ_k ρ_k of `mixture_losses`; the mixture also has proportions (K,).
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, risk, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> weights = theory.population_weights(mixture, (1, 1), noise_std=0.2, weight_decay=0.1)
+    >>> print(f"{risk.mixture_loss(weights, mixture, noise_std=0.2):.4f}")
+    0.2995
+    >>> print(f"{theory.population_loss(mixture, (1, 1), noise_std=0.2, weight_decay=0.1):.4f}")
+    0.2995
+    """
     losses = mixture_losses(weights, mixture, noise_std=noise_std)
     proportions = checks.array("proportions", mixture.proportions, 1).astype(losses.dtype)
     checks.shape("proportions", proportions, losses.shape)

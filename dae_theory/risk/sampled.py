@@ -38,6 +38,15 @@ def sampled_loss(
 
     Raises:
         ValueError: bad weights, samples, σ, λ, key or draws.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import risk, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> numbers = {"noise_std": 0.2, "weight_decay": 0.1}
+    >>> weights = theory.memorizing_weights(x, **numbers)
+    >>> sampled = risk.sampled_loss(jax.random.key(0), weights, x, draws=1000, **numbers)
+    >>> print(abs(sampled.mean - risk.expected_loss(weights, x, **numbers)) < 5 * sampled.sem)
+    True
     """
     weights, x, noise_std, weight_decay = arguments(weights, x, noise_std, weight_decay)
     error = _sampled(key, lambda y: jnp.sum((denoise(weights, y) - x) ** 2, axis=1), x, noise_std, draws)
@@ -66,6 +75,14 @@ def sampled_distance(
 
     Raises:
         ValueError: bad weights, samples, σ, key or draws.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import risk, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> weights = theory.memorizing_weights(x, noise_std=0.2, weight_decay=0.0)
+    >>> memory = theory.empirical_denoiser(x, 0.2)
+    >>> print(risk.sampled_distance(jax.random.key(0), weights, x, memory, noise_std=0.2, draws=100).mean < 0.05)
+    True
     """
     weights, x, noise_std, _ = arguments(weights, x, noise_std)
     return _sampled(key, lambda y: jnp.sum((denoise(weights, y) - reference(y)) ** 2, axis=1), x, noise_std, draws)

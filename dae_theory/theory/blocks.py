@@ -49,6 +49,14 @@ def block_weights(
     Raises:
         ValueError: bad samples, labels or numbers; fewer ranks than clusters; a rank above the cluster's rank; nλ ≥ Λ_j
             for a kept direction (names weight_decay); Σ_k p_k above the width.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.5], [2.0, -0.5], [-2.0, 0.5], [-2.0, -0.5]])
+    >>> weights = theory.block_weights(x, jnp.array([0, 0, 1, 1]), (1, 1), noise_std=0.2, weight_decay=0.1)
+    >>> print((weights.decoder @ weights.encoder.T).round(3))  # both blocks: (Λ − nλ)/(Λ + n_kσ²) along ±e₁, summed
+    [[1.881 0.   ]
+     [0.    0.   ]]
     """
     x = checks.samples("x", x)
     spectrum, ranks, gains = sample_blocks(x, labels, ranks, noise_std=noise_std, weight_decay=weight_decay)
@@ -72,6 +80,14 @@ def memorizing_weights(x: Any, *, noise_std: Any, weight_decay: Any, width: Any 
 
     Raises:
         ValueError: bad samples or numbers, nλ ≥ ‖x_i‖² for some i (names weight_decay), or a width below n.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> weights = theory.memorizing_weights(x, noise_std=0.2, weight_decay=0.1, width=4)
+    >>> print(weights.encoder.round(3))  # columns r_i x_i, then a zero
+    [[ 0.957 -0.485 -0.485  0.   ]
+     [ 0.     0.824 -0.824  0.   ]]
     """
     x = checks.samples("x", x)
     width = full_width(width, x.shape[0])
@@ -101,6 +117,17 @@ def population_weights(
     Raises:
         ValueError: a malformed mixture, not one rank a component, a rank above that of S_k, λ ≥ ρ_k e_j for a kept
             direction (names weight_decay), or Σ_k p_k above the width.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> weights = theory.population_weights(mixture, (1, 1), noise_std=0.2, weight_decay=0.1)
+    >>> print(jnp.linalg.norm(weights.encoder, axis=0).round(4))  # √((e − λ/ρ)/(e + σ²)) with e = 4
+    [0.9698 0.9698]
     """
     spectrum, ranks, gains = mixture_blocks(mixture, ranks, noise_std=noise_std, weight_decay=weight_decay)
     _, means, factors = mixture_arrays(mixture)
@@ -134,6 +161,10 @@ def block_of_neuron(ranks: Any, width: Any = None) -> np.ndarray:
 
     Raises:
         ValueError: bad ranks, or Σ_k p_k above the width.
+
+    >>> from dae_theory import theory
+    >>> print(theory.block_of_neuron((2, 1), width=4))
+    [ 0  0  1 -1]
     """
     ranks = ranks_tuple(ranks)
     blocks = np.repeat(np.arange(len(ranks)), ranks)

@@ -42,6 +42,13 @@ def empirical_denoiser(x: Any, noise_std: Any, *, samples: Any = None, chunk: in
 
     Raises:
         ValueError: bad samples, noise or chunk; from the function, y of another dimension.
+
+    >>> import math
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> denoise = theory.empirical_denoiser(jnp.array([[1.0], [-1.0]]), 1.0)
+    >>> print(denoise(jnp.array([0.5])).round(4), round(math.tanh(0.5), 4))
+    [0.4621] 0.4621
     """
     x = checks.samples("x", x)
     variance = number("noise_std", noise_std, x.dtype) ** 2
@@ -119,6 +126,17 @@ def mixture_denoiser(mixture: Any, noise_std: Any, *, orthogonal: bool = False) 
 
     Raises:
         ValueError: a malformed mixture or σ ≤ 0; from the function, y of another dimension.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> denoise = theory.mixture_denoiser(mixture, 0.5)
+    >>> print(denoise(jnp.array([2.0, 1.0])).round(3))  # keeps the mean, halves the spread: Σ = σ²I along it
+    [2.  0.5]
     """
     components, variance = _components(mixture, noise_std, orthogonal)
 
@@ -134,6 +152,19 @@ def mixture_log_density(mixture: Any, noise_std: Any) -> Callable[[Float[Array, 
     """Log density log Σ_k ρ_k N(y; μ_k, Σ_k + σ²I) of a noisy input under the mixture (4).
 
     Its gradient is the score, (f_gt(y) − y)/σ². Arguments and errors as in `mixture_denoiser`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> y = jnp.array([2.0, 1.0])
+    >>> score = jax.grad(theory.mixture_log_density(mixture, 0.5))(y)
+    >>> denoise = theory.mixture_denoiser(mixture, 0.5)
+    >>> print(jnp.allclose(score, (denoise(y) - y) / 0.5**2, atol=1e-4))
+    True
     """
     components, variance = _components(mixture, noise_std)
 

@@ -86,6 +86,12 @@ def memorizing_gains(x: Any, *, noise_std: Any, weight_decay: Any) -> Float[Arra
     """Gains a_i = (‖x_i‖² − nλ)/(‖x_i‖² + σ²) of the memorizing solution, shape (n,).
 
     a_i is ‖w_i‖² and the one singular value of the Jacobian at x_i. Arguments and errors as in `memorizing_weights`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 0.0]])
+    >>> print(theory.memorizing_gains(x, noise_std=0.5, weight_decay=0.1).round(4))  # (4 − .2)/4.25, (1 − .2)/1.25
+    [0.8941 0.64  ]
     """
     x = checks.samples("x", x)
     noise_std, weight_decay = number("noise_std", noise_std, x.dtype), number("weight_decay", weight_decay, x.dtype)
@@ -104,6 +110,14 @@ def block_gains(x: Any, labels: Any, ranks: Any, *, noise_std: Any, weight_decay
 
     They are the non-zero singular values of the Jacobian anywhere on cluster k. Arguments and errors as in
     `block_weights`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.5], [2.0, -0.5], [-2.0, 0.5], [-2.0, -0.5]])
+    >>> gains = theory.block_gains(x, jnp.array([0, 0, 1, 1]), (1, 1), noise_std=0.2, weight_decay=0.1)
+    >>> print(gains.round(4))  # (8 − .4)/(8 + .08), then none
+    [[0.9406 0.    ]
+     [0.9406 0.    ]]
     """
     return sample_blocks(x, labels, ranks, noise_std=noise_std, weight_decay=weight_decay)[2]
 
@@ -112,6 +126,17 @@ def population_gains(mixture: Any, ranks: Any, *, noise_std: Any, weight_decay: 
     """Gains (e_j − λ/ρ_k)/(e_j + σ²) of the population solution, descending, zero past p_k, shape (K, r).
 
     Arguments and errors as in `population_weights`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> print(theory.population_gains(mixture, (2, 1), noise_std=0.5, weight_decay=0.0).round(4))
+    [[0.9412 0.5   ]
+     [0.9412 0.    ]]
     """
     return mixture_blocks(mixture, ranks, noise_std=noise_std, weight_decay=weight_decay)[2]
 
@@ -130,6 +155,10 @@ def weight_decay_of_gain(gain: Any, eigenvalue: Any, proportion: Any, *, noise_s
 
     Raises:
         ValueError: e < 0, ρ ≤ 0 or σ < 0.
+
+    >>> from dae_theory import theory
+    >>> print(f"{theory.weight_decay_of_gain(0.8, 1.0, 0.5, noise_std=0.25):.3f}")  # ½(1 − .8·1.0625)
+    0.075
     """
     checks.non_negative("eigenvalue", eigenvalue)
     checks.positive("proportion", proportion)
@@ -147,6 +176,11 @@ def survival_copies(x: Any, *, samples: Any, weight_decay: Any) -> Float[Array, 
         x: one sample or many, shape (..., d).
         samples: n.
         weight_decay: λ ≥ 0.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> print(f"{theory.survival_copies(jnp.array([1.0, 0.0]), samples=50, weight_decay=0.1):.2f}")
+    5.00
     """
     x = checks.array("x", x, ndim=np.ndim(x) or 1)
     count, weight_decay = number("samples", samples, x.dtype), number("weight_decay", weight_decay, x.dtype)
@@ -169,6 +203,12 @@ def duplicate_norm_squared(
 
     Raises:
         ValueError: bad samples or numbers, or more copies than samples.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x, numbers = jnp.array([1.0, 0.0]), {"samples": 50, "noise_std": 0.5, "weight_decay": 0.1}
+    >>> print(*(f"{theory.duplicate_norm_squared(x, copies=copies, **numbers):.3f}" for copies in (5, 10, 20)))
+    0.000 0.400 0.600
     """
     x = checks.array("x", x, ndim=np.ndim(x) or 1)
     checks.positive("copies", copies)

@@ -73,6 +73,14 @@ def margins(weights: Weights, x: Any, labels: Any, block_of_neuron: Any, *, nois
 
     Raises:
         ValueError: shapes that do not fit, labels that are not integers, or σ ≤ 0.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> weights = theory.memorizing_weights(x, noise_std=0.2, weight_decay=0.1)
+    >>> found = theory.margins(weights, x, jnp.arange(3), jnp.arange(3), noise_std=0.2)
+    >>> print(found.own.round(2), found.cross.round(2))
+    [10.    9.86  9.86] [5.   4.79 4.79]
     """
     x = _samples_of(weights, x)
     labels, blocks = _integers("labels", labels, len(x)), _integers("block_of_neuron", block_of_neuron, weights.width)
@@ -92,6 +100,15 @@ def firing_probability(weights: Weights, x: Any, *, noise_std: Any) -> Float[Arr
 
     Raises:
         ValueError: shapes that do not fit, or σ < 0.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> weights = theory.memorizing_weights(x, noise_std=1.0, weight_decay=0.1)
+    >>> print(theory.firing_probability(weights, x, noise_std=1.0).round(3))
+    [[0.977 0.155 0.155]
+     [0.159 0.976 0.169]
+     [0.159 0.169 0.976]]
     """
     x = _samples_of(weights, x)
     return _firing(weights.encoder, x, number("noise_std", noise_std, x.dtype))
@@ -106,6 +123,12 @@ def gate_error(x: Any, *, noise_std: Any) -> GateError:
 
     Raises:
         ValueError: bad samples, a zero sample, or σ < 0.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> print(f"{theory.gate_error(x, noise_std=1.0).worst:.4f}")
+    0.1690
     """
     x = _nonzero_samples(x)
     return _gate_error(x, number("noise_std", noise_std, x.dtype))
@@ -124,6 +147,13 @@ def memorizing_margins(x: Any, *, noise_std: Any) -> Margins:
 
     Raises:
         ValueError: bad samples, a zero sample, or σ ≤ 0.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 0.0]])
+    >>> found = theory.memorizing_margins(x, noise_std=0.5)
+    >>> print(found.own, found.cross)
+    [4. 2.] [2. 4.]
     """
     x = _nonzero_samples(x)
     own = jnp.arange(len(x))

@@ -41,6 +41,13 @@ def newcomer_pull(x: Any, direction: Any, *, noise_std: Any, weight_decay: Any) 
 
     Raises:
         ValueError: as `memorizing_weights`, σ = 0, or a direction that is zero or has another dimension.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x, along = jnp.array([[2.0, 0.0], [-2.0, 0.0]]), jnp.array([0.0, 1.0])
+    >>> pull = theory.newcomer_pull(x, along, noise_std=0.5, weight_decay=0.01)
+    >>> print(abs(pull).max() < 1e-6)  # orthogonal to opposite samples of one length: nothing
+    True
     """
     x = checks.samples("x", x)
     direction = checks.array("direction", direction, ndim=1)
@@ -63,6 +70,10 @@ def growth_force(cosine: Any, radius: Any, *, noise_std: Any, weight_decay: Any)
 
     Raises:
         ValueError: R ≤ 0, σ ≤ 0, λ < 0, or a cosine outside [−1, 1].
+
+    >>> from dae_theory import theory
+    >>> print(f"{theory.growth_force(1.0, 2.0, noise_std=0.5, weight_decay=0.01):.3f}")  # λ: the sample's own neuron
+    0.010
     """
     radius, noise_std = _positive_pair(radius, noise_std)
     weight_decay = number("weight_decay", weight_decay, radius.dtype)
@@ -79,6 +90,10 @@ def orthogonal_growth_threshold(radius: Any, noise_std: Any) -> Float[Array, ""]
 
     Raises:
         ValueError: R ≤ 0 or σ ≤ 0.
+
+    >>> from dae_theory import theory
+    >>> print(f"{theory.orthogonal_growth_threshold(2.0, 0.5):.5f}")
+    0.02590
     """
     radius, noise_std = _positive_pair(radius, noise_std)
     return _threshold(jnp.zeros_like(radius), radius, noise_std)
@@ -97,6 +112,10 @@ def growth_threshold(radius: Any, noise_std: Any) -> Float[Array, ""]:
 
     Raises:
         ValueError: R ≤ 0 or σ ≤ 0.
+
+    >>> from dae_theory import theory
+    >>> print(f"{theory.growth_threshold(2.0, 0.5) / theory.orthogonal_growth_threshold(2.0, 0.5):.4f}")
+    1.0111
     """
     radius, noise_std = _positive_pair(radius, noise_std)
     return _steepest_threshold(radius, noise_std)
@@ -124,6 +143,10 @@ def tied_growth_gain(radius: Any, noise_std: Any) -> Float[Array, ""]:
 
     Raises:
         ValueError: R ≤ 0 or σ ≤ 0.
+
+    >>> from dae_theory import theory
+    >>> print(f"{theory.tied_growth_gain(2.0, 0.5):.5f}")
+    0.00356
     """
     radius, noise_std = _positive_pair(radius, noise_std)
     return math.exp(-0.5) / ROOT_TWO_PI * noise_std**4 / (radius**2 + noise_std**2)

@@ -23,6 +23,12 @@ def memorizing_loss(x: Any, *, noise_std: Any, weight_decay: Any = 0.0) -> Float
 
     At λ = 0 it is (1/n) Σ_i σ²‖x_i‖²/(σ² + ‖x_i‖²): below σ², and free of d. Holds where every neuron is silent on all
     samples but its own, see `gate_error`. Arguments and errors as in `memorizing_weights`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.0], [-2.0, 0.0]])
+    >>> print(f"{theory.memorizing_loss(x, noise_std=1.0):.3f}")  # σ²R²/(σ² + R²)
+    0.800
     """
     return _value(*_memorizing(x, noise_std, weight_decay), noise_std)
 
@@ -38,6 +44,12 @@ def block_loss(x: Any, labels: Any, ranks: Any, *, noise_std: Any, weight_decay:
         (1/n) Σ_k [Σ_{j≤p_k} Λ_j(1−a_j)² + n_kσ²a_j² + Σ_{j>p_k} Λ_j],  a_j = (Λ_j − nλ)/(Λ_j + n_kσ²)
 
     Holds where the gates are right under the noise, see `margins`. Arguments and errors as in `block_weights`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x = jnp.array([[2.0, 0.5], [2.0, -0.5], [-2.0, 0.5], [-2.0, -0.5]])
+    >>> print(f"{theory.block_loss(x, jnp.array([0, 0, 1, 1]), (1, 1), noise_std=1.0):.3f}")  # 4/5 kept, 1/4 not
+    1.050
     """
     spectrum, _, gains = sample_blocks(x, labels, ranks, noise_std=noise_std, weight_decay=weight_decay)
     return _value(spectrum.eigenvalues, spectrum.proportions, gains, noise_std)
@@ -56,13 +68,34 @@ def population_loss(mixture: Any, ranks: Any, *, noise_std: Any, weight_decay: A
 
     At λ = 0 a kept direction costs σ²e_j/(e_j + σ²). Holds where the gates are sure, see `population_weights`, for the
     arguments and errors too.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> print(f"{theory.population_loss(mixture, (1, 1), noise_std=1.0):.3f}")  # 4/5 kept, 1/4 not
+    1.050
     """
     spectrum, _, gains = mixture_blocks(mixture, ranks, noise_std=noise_std, weight_decay=weight_decay)
     return _value(spectrum.eigenvalues, spectrum.proportions, gains, noise_std)
 
 
 def population_objective(mixture: Any, ranks: Any, *, noise_std: Any, weight_decay: Any) -> Float[Array, ""]:
-    """Objective (6) at the population solution as n → ∞: `population_loss` + 2λ Σ_kj a_kj."""
+    """Objective (6) at the population solution as n → ∞: `population_loss` + 2λ Σ_kj a_kj.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> print(f"{theory.population_objective(mixture, (1, 1), noise_std=1.0, weight_decay=0.1):.3f}")
+    1.362
+    """
     spectrum, _, gains = mixture_blocks(mixture, ranks, noise_std=noise_std, weight_decay=weight_decay)
     return _value(spectrum.eigenvalues, spectrum.proportions, gains, noise_std, weight_decay)
 
@@ -73,6 +106,16 @@ def printed_population_loss(mixture: Any, ranks: Any, *, noise_std: Any, weight_
         Σ_k ρ_k [Σ_{j≤p_k} e_j(1−a_j)² + Σ_{j>p_k} e_j],  at λ = 0: e_j(1−a_j)² = e_jσ⁴/(e_j + σ²)²
 
     The noise that the filter lets through, σ²a_j² for every kept direction, is missing from it.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> print(f"{theory.printed_population_loss(mixture, (1, 1), noise_std=1.0):.3f}")  # 4/25 and 1/4
+    0.410
     """
     spectrum, _, gains = mixture_blocks(mixture, ranks, noise_std=noise_std, weight_decay=weight_decay)
     return _value(spectrum.eigenvalues, spectrum.proportions, gains, noise_std=0.0)

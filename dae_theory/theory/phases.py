@@ -59,7 +59,12 @@ def simplex_gate_margin(samples: Any, radius: Any, noise_std: Any) -> Float[Arra
 
 
 def simplex_gate_error(samples: Any, radius: Any, noise_std: Any) -> Float[Array, ""]:
-    """P(neuron j fires on x_i + σε) = Φ(−R/((n − 1)σ)) on a simplex, [X2]; errors as in `simplex_gate_margin`."""
+    """P(neuron j fires on x_i + σε) = Φ(−R/((n − 1)σ)) on a simplex, [X2]; errors as in `simplex_gate_margin`.
+
+    >>> from dae_theory import theory
+    >>> print(f"{theory.simplex_gate_error(5, 1.0, 0.1):.5f}")  # Φ(−2.5)
+    0.00621
+    """
     return ndtr(-simplex_gate_margin(samples, radius, noise_std))
 
 
@@ -69,6 +74,10 @@ def gate_condition(samples: Any, radius: Any, noise_std: Any, *, margin: Any = 2
     At that margin a foreign neuron fires with probability Φ(−2.5) = 0.6 %, chosen for the accuracy of the loss and not
     fitted to any network. As all n − 1 of them may, the error there grows with n: 2 % at 16 samples, 4 % at 31. Errors
     as in `simplex_gate_margin`.
+
+    >>> from dae_theory import theory
+    >>> print(theory.gate_condition(5, 1.0, 0.1) >= 0, theory.gate_condition(5, 1.0, 0.2) >= 0)
+    True False
     """
     worst = simplex_gate_margin(samples, radius, noise_std)
     return worst - number("margin", margin, worst.dtype)
@@ -114,6 +123,10 @@ def objective_decrease(
         proportion: share ρ > 0 of the block, 1/n for a sample of its own; broadcasts with e.
         noise_std: σ ≥ 0.
         weight_decay: λ ≥ 0.
+
+    >>> from dae_theory import theory
+    >>> print(f"{theory.objective_decrease(4.0, 0.5, noise_std=1.0, weight_decay=0.0):.3f}")  # ρe²/(e + σ²)
+    1.600
     """
     eigenvalue = jnp.asarray(eigenvalue, _floating(eigenvalue))
     proportion = jnp.asarray(proportion, eigenvalue.dtype)
@@ -132,6 +145,17 @@ def best_allocation(spectrum: Spectrum, width: Any, *, noise_std: Any, weight_de
         width: p ≥ 0, may be traced.
         noise_std: σ ≥ 0.
         weight_decay: λ ≥ 0.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> best = theory.best_allocation(theory.mixture_spectrum(mixture), 3, noise_std=0.5, weight_decay=0.01)
+    >>> print(best.ranks)
+    [2 1]
     """
     checks.non_negative("width", width)
     return _best_allocation(spectrum, width, *_levels(noise_std, weight_decay, spectrum.eigenvalues.dtype))
@@ -167,6 +191,17 @@ def memorizing_boundary(spectrum: Spectrum, samples: Any, *, noise_std: Any, wei
     The zero of `allocation_condition`, which says what is assumed and has the same arguments. The decrease of the
     blocks, C(p), is concave and that of memorizing, pδ with δ = (T − nλ)₊²/(n(T + σ²)), linear up to p = n, so they
     cross at most once; ∞ where they do not up to p = n. At λ = 0 and σ² ≪ T they cross just below p = n.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(
+    ...     proportions=jnp.array([0.5, 0.5]),
+    ...     means=jnp.array([[2.0, 0.0], [-2.0, 0.0]]),
+    ...     factors=jnp.array([[[0.0], [0.5]], [[0.0], [0.5]]]),
+    ... )
+    >>> spectrum = theory.mixture_spectrum(mixture)
+    >>> print(f"{theory.memorizing_boundary(spectrum, 40, noise_std=1.0, weight_decay=0.001):.1f} neurons")
+    38.5 neurons
     """
     dtype = spectrum.eigenvalues.dtype
     checks.positive("samples", samples)

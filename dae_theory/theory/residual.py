@@ -55,6 +55,11 @@ def simplex_residual(samples: Any, radius: Any, *, noise_std: Any, weight_decay:
 
     Raises:
         ValueError: numbers outside these ranges.
+
+    >>> from dae_theory import theory
+    >>> found = theory.simplex_residual(5, 1.0, noise_std=0.05, weight_decay=0.0)
+    >>> print(f"{found.squared_norm:.1e}")  # margins of 5 σ
+    5.5e-18
     """
     dtype = jnp.result_type(jnp.asarray(radius).dtype, float)
     checks.positive("radius", radius)
