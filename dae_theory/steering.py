@@ -60,6 +60,13 @@ def steered_denoiser(
     Raises:
         ValueError: `direction` has another length than the width of the weights; it or `strength`, one number, is not
             finite.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model, steering
+    >>> weights = model.Weights(jnp.eye(2), jnp.eye(2))
+    >>> steered = steering.steered_denoiser(weights, jnp.array([0.0, 1.0]), strength=0.5)
+    >>> print(steered(jnp.array([1.0, 0.0])))
+    [1.  0.5]
     """
     checks.shape("direction", direction, (weights.width,))
     checks.shape("strength", strength, ())
@@ -105,6 +112,16 @@ def response_curve(respond: Callable[[Array], Array], target: Any, strengths: An
 
     Raises:
         ValueError: `strengths` are fewer than two or not increasing, or `target` does not fit the outputs.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model, steering
+    >>> weights, target = model.Weights(jnp.eye(2), jnp.eye(2)), jnp.array([0.0, 3.0])
+    >>> y = jnp.array([[1.0, 0.0]])
+    >>> curve = steering.response_curve(
+    ...     lambda a: steering.steered_denoiser(weights, target, a)(y), target, jnp.linspace(0, 1, 5)
+    ... )
+    >>> print(curve.monotonicity, curve.largest_step)
+    [1.] [0.25]
     """
     strengths, target = checks.array("strengths", strengths, 1), jnp.asarray(target)
     checks.finite("target", target)

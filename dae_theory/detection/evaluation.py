@@ -167,6 +167,15 @@ def score_table(
 
     Raises:
         ValueError: As `score_columns` and `evaluate`; activations, `inputs` and `memorized` of various lengths.
+
+    >>> import jax, numpy as np
+    >>> from dae_theory import detection
+    >>> memorized = np.arange(20) < 10
+    >>> one_hot = np.eye(4)[np.arange(20) % 4]
+    >>> activations = np.where(memorized[:, None], one_hot, 1 + 0.1 * one_hot)
+    >>> table = detection.score_table(jax.random.key(0), activations, memorized, resamples=20)
+    >>> table["participation_ratio"].auroc.estimate, table.reported_on
+    (1.0, (5, 5))
     """
     checks.typed_key("key", key)
     labels = labels_of(memorized)

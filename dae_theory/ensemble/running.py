@@ -63,6 +63,16 @@ def run(
     Raises:
         ValueError: no members, leading axes that differ, a store of another run, or several processes without a store.
         RuntimeError: members are missing at the end, named; a process or a worker was lost.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import ensemble, theory
+    >>> x = jnp.array([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+    >>> levels = jnp.array([0.1, 0.2, 0.4])
+    >>> losses = ensemble.run(
+    ...     lambda noise_std, x: theory.memorizing_loss(x, noise_std=noise_std), levels, x, devices=jax.devices()[:1]
+    ... )
+    >>> print(losses.round(4))
+    [0.01   0.0396 0.1537]
     """
     return _plan(function, points, shared, **options).result(progress)
 

@@ -72,6 +72,14 @@ def block_error(learned: Weights, reference: Weights, x: ArrayLike, labels: Arra
 
     Raises:
         ValueError: `reference`, `x` or `labels` does not fit, or `blocks` is not a positive integer.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import symmetry, theory
+    >>> x = jnp.array([[2.0, 0.5], [2.0, -0.5], [-2.0, 0.5], [-2.0, -0.5]])
+    >>> labels = jnp.array([0, 0, 1, 1])
+    >>> a, b = (theory.block_weights(x, labels, (1, 1), noise_std=s, weight_decay=0.1) for s in (0.2, 0.4))
+    >>> print(symmetry.block_error(a, b, x, labels, blocks=2).error.round(4))
+    [0.0297 0.0297]
     """
     x, blocks = checks.samples("x", x), checks.integer("blocks", blocks, 1)
     checks.shape("x", x, (x.shape[0], learned.dimension))
@@ -114,6 +122,13 @@ def principal_angles(first: ArrayLike, second: ArrayLike) -> Float[Array, " q"]:
 
     Raises:
         ValueError: The columns of `first` or `second` are dependent, or the two live in different dimensions.
+
+    >>> import math
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import symmetry
+    >>> plane, line = jnp.eye(3)[:, :2], jnp.array([[1.0], [0.0], [1.0]])
+    >>> print(symmetry.principal_angles(plane, line).round(4), round(math.pi / 4, 4))
+    [0.7854] 0.7854
     """
     first, second = checks.array("first", first, 2), checks.array("second", second, 2)
     if first.shape[0] != second.shape[0]:
@@ -143,6 +158,14 @@ def procrustes(learned: Weights, reference: Weights) -> Rotation:
 
     Raises:
         ValueError: `reference` has another dimension than `learned`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model, symmetry
+    >>> turn = jnp.array([[0.6, -0.8], [0.8, 0.6]])
+    >>> found = symmetry.procrustes(model.Weights(turn, turn), model.Weights(jnp.eye(2), jnp.eye(2)))
+    >>> print(found.rotation.round(3), found.relative_error < 1e-6)
+    [[ 0.6  0.8]
+     [-0.8  0.6]] True
     """
     if learned.dimension != reference.dimension:
         raise ValueError(f"reference must have dimension {learned.dimension}; got {reference.dimension}")

@@ -109,7 +109,14 @@ def asymmetry(weights: Weights) -> Float[Array, ""]:
 
 @jax.jit
 def alive(weights: Weights) -> Bool[Array, " p"]:
-    """Which neurons count: ‖w₁_j‖‖w₂_j‖ > `NEGLIGIBLE` · max_j ‖w₁_j‖‖w₂_j‖, shape (p,)."""
+    """Which neurons count: ‖w₁_j‖‖w₂_j‖ > `NEGLIGIBLE` · max_j ‖w₁_j‖‖w₂_j‖, shape (p,).
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model, symmetry
+    >>> columns = jnp.array([[2.0, 1e-6, 0.0]])
+    >>> print(symmetry.alive(model.Weights(columns, columns)))
+    [ True False False]
+    """
     sizes = _lengths(weights.encoder) * _lengths(weights.decoder)
     return sizes > NEGLIGIBLE * jnp.max(sizes)
 
@@ -134,6 +141,14 @@ def merge_parallel(weights: Weights, cosine: float = 0.99, *, negligible: float 
 
     Raises:
         ValueError: `cosine` is outside (0, 1], or `negligible` outside [0, 1).
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model, symmetry
+    >>> columns = jnp.array([[3.0, 4.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> merged = symmetry.merge_parallel(model.Weights(columns, columns))
+    >>> print(merged.weights.encoder, merged.live)
+    [[5. 0. 0.]
+     [0. 1. 0.]] 2
     """
     if not checks.is_traced(cosine) and not 0 < cosine <= 1:
         raise ValueError(f"cosine must be in (0, 1]; got {cosine}")
@@ -192,6 +207,14 @@ def match(learned: Weights, reference: Weights) -> Match:
 
     Raises:
         ValueError: `reference` has another dimension than `learned`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import model, symmetry
+    >>> reference = model.Weights(jnp.eye(2), jnp.eye(2))
+    >>> columns = jnp.array([[0.0, 1.1], [1.0, 0.0]])
+    >>> found = symmetry.match(model.Weights(columns, columns), reference)
+    >>> print(found.assignment, found.cosine, found.norm_ratio)
+    [1 0] [1. 1.] [1.1 1. ]
     """
     if learned.dimension != reference.dimension:
         raise ValueError(f"reference must have dimension {learned.dimension}; got {reference.dimension}")

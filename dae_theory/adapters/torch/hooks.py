@@ -25,7 +25,13 @@ except ModuleNotFoundError as error:
 
 
 def module_names(model: torch.nn.Module) -> list[str]:
-    """Names of all submodules of a model, as `capture` and `add` take them; of a shared one its first name."""
+    """Names of all submodules of a model, as `capture` and `add` take them; of a shared one its first name.
+
+    >>> import torch
+    >>> from dae_theory.adapters.torch import module_names
+    >>> module_names(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()))
+    ['0', '1']
+    """
     return [name for name, _ in model.named_modules() if name]
 
 
