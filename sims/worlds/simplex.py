@@ -20,15 +20,15 @@ class SimplexConfig:
     radius: float = 3.0
     """Norm of the samples."""
 
-    def check(self, weight_decay: float, *, least: int = 2) -> None:
-        """Raises ValueError for a simplex that does not exist, or a λ > 0 that no sample survives: nλ < R²."""
+    def check(self, weight_decay: float, *, least: int = 2, option: str = "--weight-decay") -> None:
+        """Raises ValueError for a simplex that does not exist, or a λ that is not from 0 < nλ < R²; `option` is λ's."""
         limits.above_zero(self, "radius")
         if not least <= self.samples <= self.dimension + 1:
             given = f"{least} to dimension + 1 = {self.dimension + 1}"
             raise ValueError(f"--samples must be from {given}; got {self.samples}")
         if not 0 < weight_decay < self.radius**2 / self.samples:
             most = f"radius²/samples = {self.radius**2 / self.samples:g}"
-            raise ValueError(f"--weight-decay must be above 0 and below {most}; got {weight_decay}")
+            raise ValueError(f"{option} must be above 0 and below {most}; got {weight_decay}")
 
     def draw(self, root: jax.Array) -> jax.Array:
         """The samples, (n, d), turned as the root's key `simplex` says."""
