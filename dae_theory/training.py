@@ -21,18 +21,25 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from dae_theory import checks
 from dae_theory.model import Weights, denoise
 from dae_theory.randomness import derive
+from dae_theory.schedules import constant_rate, log_spaced, warmup_then_decay
+
+__all__ = [
+    "History",
+    "Settings",
+    "Trained",
+    "constant_rate",
+    "elapsed",
+    "initial_weights",
+    "log_spaced",
+    "train",
+    "trained_denoiser",
+    "warmup_then_decay",
+]
 
 
-def constant_rate(steps: int) -> optax.Schedule:
-    """The learning rate times 1 at every step."""
-    del steps
-    return optax.constant_schedule(1.0)
-
-
-def warmup_then_decay(steps: int, *, warmup: float = 0.02, final: float = 0.001) -> optax.Schedule:
-    """The learning rate times a factor: linear from 0 to 1 over the share `warmup`, then a cosine down to `final`."""
-    rising = min(max(1, round(warmup * steps)), steps - 1)
-    return optax.warmup_cosine_decay_schedule(0.0, 1.0, rising, steps, final)
+def trained_denoiser(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    """f(y) of (5), whatever the initial weights `start` were: what is trained unless the settings say otherwise."""
+    return denoise(weights, y)
 
 
 @struct.dataclass
@@ -52,7 +59,9 @@ class Settings:
         optimizer: learning-rate schedule -> optax transformation, as `optax.adam`; sees the gradient of all of (6).
         schedule: steps -> factor on the learning rate at each step.
         tied: one matrix W = W₁ = W₂.
-        record_at: steps after which the history is written; the last step is always recorded.
+        denoiser: (weights, initial weights, y) -> f(y), the function that is trained; others than the net itself are
+            `dynamics.linearized` and, with the output at initialization subtracted, `dynamics.centered`.
+        record_at: steps after which the history is written; the last step is always recorded. See `log_spaced`.
         precision: of matrix products; matters where hardware would use TF32 or bfloat16.
     """
 
@@ -68,8 +77,22 @@ class Settings:
     )
     schedule: Callable[[int], optax.Schedule] = struct.field(pytree_node=False, default=warmup_then_decay)
     tied: bool = struct.field(pytree_node=False, default=False)
+    denoiser: Callable[[Weights, Weights, Array], Array] = struct.field(pytree_node=False, default=trained_denoiser)
     record_at: tuple[int, ...] = struct.field(pytree_node=False, default=())
     precision: str = struct.field(pytree_node=False, default="highest")
+
+
+def elapsed(settings: Settings, step: ArrayLike) -> Float[Array, "*records"]:
+    """Time of training after `step` steps, the sum of the rates so far: η · step for a constant rate η.
+
+    Plain stochastic gradient descent follows `dynamics.gradient_flow` at this time. `step` holds whole numbers from 0
+    to the settings' steps, of any shape.
+    """
+    with jax.numpy_dtype_promotion("standard"):
+        factors = jax.vmap(settings.schedule(settings.steps))(jnp.arange(settings.steps))
+    factors = jnp.broadcast_to(factors, (settings.steps,)).astype(jnp.result_type(float))
+    total = jnp.concatenate([jnp.zeros(1, factors.dtype), jnp.cumsum(factors)])
+    return jnp.asarray(settings.learning_rate, total.dtype) * total[jnp.asarray(step)]
 
 
 @struct.dataclass
@@ -129,11 +152,16 @@ def _draw_rows(key: Key[Array, ""], rows: int, samples: Array, batch_size: int |
 
 
 def _objective(
-    parameters: tuple[Array, ...], y: Array, x: Array, row_weight: Array, weight_decay: Array
+    parameters: tuple[Array, ...],
+    denoiser: Callable[[Weights, Array], Array],
+    y: Array,
+    x: Array,
+    row_weight: Array,
+    weight_decay: Array,
 ) -> Float[Array, ""]:
     """(6) on one noisy batch; `parameters` is (W,) when tied, (W₂, W₁) otherwise."""
     weights = Weights(decoder=parameters[0], encoder=parameters[-1])
-    error = jnp.sum((denoise(weights, y) - x) ** 2, axis=-1)
+    error = jnp.sum((denoiser(weights, y) - x) ** 2, axis=-1)
     penalty = jnp.sum(weights.decoder**2) + jnp.sum(weights.encoder**2)
     return row_weight @ error + weight_decay * penalty
 
@@ -190,15 +218,22 @@ def _train(key, x, settings, samples, neurons, observe) -> Trained:
     optimizer = settings.optimizer(lambda count: settings.learning_rate * factor(count))
     record_at = jnp.asarray(sorted({*settings.record_at, settings.steps}))
 
+    weights = initial_weights(
+        key, x.shape[1], settings.width, scale=settings.init_scale, tied=settings.tied, neurons=neurons, dtype=dtype
+    )
+
     def as_weights(parameters: tuple[Array, ...]) -> Weights:
         return Weights(decoder=parameters[0], encoder=parameters[-1])
+
+    def denoiser(here: Weights, y: Array) -> Array:
+        return settings.denoiser(here, weights, y)
 
     def step(carry, count):
         parameters, state, loss_sum, history = carry
         index, row_weight = _draw_rows(derive(key, "batch", count), x.shape[0], samples, settings.batch_size, dtype)
         clean = x if settings.batch_size is None else x[index]
         y = clean + noise_std * jax.random.normal(derive(key, "noise", count), clean.shape, dtype)
-        loss, gradient = jax.value_and_grad(_objective)(parameters, y, clean, row_weight, weight_decay)
+        loss, gradient = jax.value_and_grad(_objective)(parameters, denoiser, y, clean, row_weight, weight_decay)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes its own float32 scalars with the parameters' dtype
             updates, state = optimizer.update(gradient, state, parameters)
             parameters = jax.tree.map(jnp.add, parameters, updates)
@@ -215,9 +250,6 @@ def _train(key, x, settings, samples, neurons, observe) -> Trained:
         )
         return (parameters, state, loss_sum, history), None
 
-    weights = initial_weights(
-        key, x.shape[1], settings.width, scale=settings.init_scale, tied=settings.tied, neurons=neurons, dtype=dtype
-    )
     parameters = (weights.encoder,) if settings.tied else (weights.decoder, weights.encoder)
     observed = observe and _empty(observe, weights, record_at.size)
     empty = History(

@@ -121,3 +121,42 @@ def test_refusals(key, x, refused):
         train(key, x, SETTINGS, neurons=0)
     with refused("key"):
         train(jax.random.split(key), x, SETTINGS)
+    for name, steps, count in (("steps", 0, 1), ("count", 3, 0), ("count", 3, 4)):
+        with refused(name):
+            training.log_spaced(steps, count)
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 1), (7, 7), (60, 20), (3000, 24), (100_000, 6)])
+def test_log_spaced_steps_are_distinct_end_at_the_last_and_grow_by_one_factor(steps, count):
+    chosen = training.log_spaced(steps, count)
+    assert len(chosen) == count
+    assert chosen[-1] == steps
+    assert np.all(np.diff([0, *chosen]) > 0)
+    if count > 1:
+        # a step is the geometric one, or the next after one that already lies beyond it
+        geometric = np.geomspace(1, steps, count)
+        close = np.abs(np.asarray(chosen) - geometric) <= 0.5 + 1e-9
+        assert close[0]
+        assert np.all(close[1:] | ((np.diff(chosen) == 1) & (chosen[1:] > geometric[1:])))
+
+
+def test_weights_at_checkpoints_of_one_run(key, x):
+    settings = SETTINGS.replace(schedule=training.constant_rate)
+    checkpoints = training.log_spaced(settings.steps, 5)
+    plain = train(key, x, settings)
+    watched = train(key, x, settings.replace(record_at=checkpoints), observe=lambda weights: weights)
+    np.testing.assert_array_equal(watched.history.step, checkpoints)
+    observed = watched.history.observed
+    for leaf, recorded, ended in zip(*map(jax.tree.leaves, (watched.weights, observed, plain.weights)), strict=True):
+        np.testing.assert_array_equal(leaf, ended)
+        np.testing.assert_array_equal(recorded[-1], ended)
+    # at a constant rate a shorter run is the beginning of a longer one
+    short = train(key, x, settings.replace(steps=checkpoints[2]))
+    np.testing.assert_allclose(observed.encoder[2], short.weights.encoder, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(training.elapsed(settings, watched.history.step), 1e-2 * np.asarray(checkpoints))
+
+
+def test_elapsed_time_is_the_sum_of_the_rates():
+    rates = [training.warmup_then_decay(30)(count) for count in range(30)]
+    time = training.elapsed(SETTINGS, jnp.asarray([0, 1, 12, 30]))
+    np.testing.assert_allclose(time, [1e-2 * float(np.sum(rates[:k])) for k in (0, 1, 12, 30)], rtol=1e-6, atol=0)

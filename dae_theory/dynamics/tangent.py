@@ -1,0 +1,102 @@
+r"""Lazy or rich: the tangent kernel of the net, its drift, and the model that is linear in the weights.
+
+$$K(y, y') = \sum_j \left[ h_j h_j' \, I + g_j g_j' \langle y, y' \rangle \, w_{2,j} w_{2,j}^\top \right],
+\quad h_j = (w_{1,j}^\top y)_+, \quad g_j = 1[w_{1,j}^\top y > 0]$$
+
+It is J(y) J(y')ᵀ with J the derivative of f(y) in all weights. While a run leaves it as it was, the net is as good as
+
+$$f_0(y) + \partial f_0(y) \cdot (W - W_0),$$
+
+which learns no features (*lazy*); in the *rich* regime the kernel moves. Large initial weights make a run lazy.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dae_theory import checks
+from dae_theory.model import Weights, denoise, represent
+
+
+def tangent_kernel(
+    weights: Weights, y: Float[Array, "m d"], other: Float[Array, "k d"] | None = None
+) -> Float[Array, "m k d d"]:
+    """K(y, y') of the module for every pair of rows of y and of `other` (y itself by default), (m, k, d, d).
+
+    Its transpose is K(y', y). Costs O(m k d² p).
+
+    Raises:
+        ValueError: inputs of another dimension than the weights.
+    """
+    y = _inputs("y", y, weights)
+    other = y if other is None else _inputs("other", other, weights)
+    return jax.vmap(lambda row: _kernel_row(weights, row, other))(y)
+
+
+def _kernel_row(weights: Weights, y: Float[Array, " d"], other: Float[Array, "k d"]) -> Float[Array, "k d d"]:
+    hidden, hidden_other = represent(weights, y), represent(weights, other)
+    gates = (hidden > 0)[None, :] & (hidden_other > 0)
+    scaled = jnp.where(gates, (other @ y)[:, None], 0)
+    decoded = jnp.einsum("aj,kj,bj->kab", weights.decoder, scaled, weights.decoder)
+    return decoded + (hidden_other @ hidden)[:, None, None] * jnp.eye(y.shape[0], dtype=decoded.dtype)[None]
+
+
+def kernel_drift(weights: Weights, start: Weights, y: Float[Array, "m d"]) -> Float[Array, ""]:
+    """‖K − K₀‖_F/‖K₀‖_F over all pairs of rows of y, such as noisy training points; row by row, nothing is held.
+
+    0 for a lazy run. Infinite or NaN where every neuron is silent on every row at the start.
+
+    Args:
+        weights: the weights now, (d, p) each.
+        start: the weights at the start, of any width.
+        y: inputs, (m, d).
+
+    Raises:
+        ValueError: inputs of another dimension than the weights.
+    """
+    y = _inputs("y", _inputs("y", y, weights), start)
+
+    def squares(row: Array) -> tuple[Array, Array]:
+        before = _kernel_row(start, row, y)
+        return jnp.sum((_kernel_row(weights, row, y) - before) ** 2), jnp.sum(before**2)
+
+    change, size = jax.lax.map(squares, y)
+    return jnp.sqrt(jnp.sum(change) / jnp.sum(size))
+
+
+def weight_movement(weights: Weights, start: Weights) -> Float[Array, ""]:
+    """‖W − W₀‖/‖W₀‖ over both matrices; NaN or infinite from W₀ = 0."""
+    change = jax.tree.map(jnp.subtract, weights, start)
+    return jnp.sqrt(_square(change) / _square(start))
+
+
+def _square(weights: Weights) -> Array:
+    return jnp.sum(weights.decoder**2) + jnp.sum(weights.encoder**2)
+
+
+def linearized(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    """f₀(y) + ∂f₀(y)·(W − W₀), the net to first order in the weights around `start`, for inputs (..., d).
+
+    Explicitly W₂ h₀ + W₂⁰ g₀ ∘ (W₁ − W₁⁰)ᵀy, with the representation h₀ and the gates g₀ of the start: a linear model.
+    Trained by `training.Settings(denoiser=dynamics.linearized)`.
+    """
+    change = jax.tree.map(jnp.subtract, weights, start)
+    value, slope = jax.jvp(lambda here: denoise(here, y), (start,), (change,))
+    return value + slope
+
+
+def centered(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    """f(y) − f₀(y), the net without its output at `start`: its limit at large initial weights is the linear model's."""
+    return denoise(weights, y) - denoise(start, y)
+
+
+def centered_linearized(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+    """∂f₀(y)·(W − W₀), `linearized` without the output at `start`."""
+    return linearized(weights, start, y) - denoise(start, y)
+
+
+def _inputs(name: str, y: Array, weights: Weights) -> Array:
+    y = checks.samples(name, y)
+    if y.shape[1] != weights.dimension:
+        raise ValueError(f"{name} must have {weights.dimension} columns, as the weights have rows; got shape {y.shape}")
+    return y
