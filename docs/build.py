@@ -82,6 +82,7 @@ def build(out: Path) -> list[str]:
 
 
 def main() -> None:
+    """Read the command line, write the pages, say what is missing."""
     parser = argparse.ArgumentParser(prog="python -m docs.build", description="Write the API page.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder, emptied first")
     out = parser.parse_args().out

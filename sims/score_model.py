@@ -29,7 +29,8 @@ from sims.launch import limits
 @dataclass(frozen=True)
 class Config:
     """Detect memorized samples by how spiky their activations are; thresholds are fitted on one half, reported on the
-    other."""
+    other.
+    """
 
     activations: str = ""
     """File (.npz) with activations, or `demo`: the analytic network of a hybrid mixture, where the answer is known."""

@@ -87,7 +87,8 @@ def denoising_loss(x: Any, denoised: Any) -> np.ndarray:
 
 class _Detector(ClassifierMixin, BaseEstimator):
     """Fires when a score exceeds the (1 − fpr) quantile of the scores of the negatives it was fitted on, by more than
-    rounding."""
+    rounding.
+    """
 
     fpr: float
 

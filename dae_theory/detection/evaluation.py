@@ -93,7 +93,8 @@ def check_lengths(columns: Sequence[Column], labels: np.ndarray) -> None:
 
 def _combined(columns: Sequence[Column], labels: np.ndarray, fit: np.ndarray) -> list[Column]:
     """Logistic regression on the scores (controls left out); none with fewer than two scores, or if a class of the
-    fitting split has no sample in which all scores are defined."""
+    fitting split has no sample in which all scores are defined.
+    """
     scores = [column for column in columns if not column.control]
     if len(scores) < 2:
         return []

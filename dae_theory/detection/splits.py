@@ -10,6 +10,11 @@ from dae_theory import checks
 
 
 def labels_of(memorized: Any) -> np.ndarray:
+    """Labels (n,) as booleans.
+
+    Raises:
+        ValueError: `memorized` is no vector of booleans or of 0 and 1.
+    """
     labels = np.asarray(memorized)
     if labels.ndim != 1 or not (labels.dtype == bool or np.isin(labels, (0, 1)).all()):
         raise ValueError(f"memorized must be a vector of booleans or 0 and 1; got {labels.dtype} of {labels.shape}")

@@ -156,7 +156,6 @@ def _jitted(function: Callable[[PyTree, PyTree], PyTree], form: Form, shared_for
 
     The same object for the same arguments, so that JAX traces and compiles it once.
     """
-
     structures: list[Any] = []
 
     def member(point: list[Any], shared: list[Any]) -> list[Any]:  # records are made of arrays, never of shapes

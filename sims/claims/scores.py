@@ -83,7 +83,6 @@ def _spikiness(key: Any) -> list[Row]:
 
 def _null_rates(key: Any, trials: int) -> list[Row]:
     """[X10]: d₁/d₂ < 1/3 fires on fresh samples at the rate 3^−r: a test point amid uniform points of a ball."""
-
     everywhere, origin = jnp.ones(TRAINING, dtype=bool), jnp.zeros((1, max(DIMENSIONS)))
     ratio = jax.jit(jax.vmap(lambda points: memorization.neighbours_among(origin, points, everywhere).ratio[0]))
     rows = []
