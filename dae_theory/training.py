@@ -20,7 +20,8 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from dae_theory import checks
 from dae_theory.model import Weights, denoise
-from dae_theory.randomness import derive
+from dae_theory.noise import standard_normal
+from dae_theory.randomness import derive, hashed
 from dae_theory.schedules import constant_rate, log_spaced, warmup_then_decay
 
 __all__ = [
@@ -62,6 +63,10 @@ class Settings:
         denoiser: (weights, initial weights, y) -> f(y), the function that is trained; others than the net itself are
             `dynamics.linearized` and, with the output at initialization subtracted, `dynamics.centered`.
         record_at: steps after which the history is written; the last step is always recorded. See `log_spaced`.
+        hashed_noise: bits of the noise by `randomness.HASHED`, several times cheaper than threefry on CPU; other draws
+            of the same distribution.
+        antithetic: steps come in pairs that see the same samples, the second with the first one's noise negated. Every
+            step's gradient is as unbiased as before; of a pair's, the part that is odd in the noise cancels.
         precision: of matrix products; matters where hardware would use TF32 or bfloat16.
     """
 
@@ -79,6 +84,8 @@ class Settings:
     tied: bool = struct.field(pytree_node=False, default=False)
     denoiser: Callable[[Weights, Weights, Array], Array] = struct.field(pytree_node=False, default=trained_denoiser)
     record_at: tuple[int, ...] = struct.field(pytree_node=False, default=())
+    hashed_noise: bool = struct.field(pytree_node=False, default=False)
+    antithetic: bool = struct.field(pytree_node=False, default=False)
     precision: str = struct.field(pytree_node=False, default="highest")
 
 
@@ -151,6 +158,18 @@ def _draw_rows(key: Key[Array, ""], rows: int, samples: Array, batch_size: int |
     return index, jnp.where((copies == 0) | few, 1.0, 0.0).astype(dtype) / jnp.asarray(counted, dtype)
 
 
+def _noise(key: Key[Array, ""], count: Array, shape: tuple[int, ...], dtype: Any, settings: Settings) -> Array:
+    """ε of one step."""
+    key = derive(key, "noise", _draw(count, settings))
+    noise = standard_normal(hashed(key) if settings.hashed_noise else key, shape, dtype)
+    return jnp.where(count % 2 == 0, noise, -noise) if settings.antithetic else noise
+
+
+def _draw(count: Array, settings: Settings) -> Array:
+    """Which draw a step uses: its own, or that of its pair."""
+    return count // 2 if settings.antithetic else count
+
+
 def _objective(
     parameters: tuple[Array, ...],
     denoiser: Callable[[Weights, Array], Array],
@@ -174,6 +193,7 @@ def train(
     samples: ArrayLike | None = None,
     neurons: ArrayLike | None = None,
     observe: Callable[[Weights], PyTree] | None = None,
+    noise_key: Key[Array, ""] | None = None,
 ) -> Trained:
     """Train one net on the objective (6).
 
@@ -184,6 +204,9 @@ def train(
         samples: number of live rows of x (traced or not), all by default; rows behind them are padding.
         neurons: number of live neurons (traced or not), all by default; columns behind them stay exactly zero.
         observe: function of the weights whose value is kept at `settings.record_at` and at the end.
+        noise_key: what batches and noise derive from instead of `key`. Members of an ensemble that are given one such
+            key see common noise: it is drawn once for a group, and differences between members are steadier. Their
+            errors are then dependent: a mean over them is no better for their number in what the noise decides.
 
     Returns:
         The weights, the history and a flag for finite weights.
@@ -204,13 +227,16 @@ def train(
     checks.typed_key("key", key)
     x = checks.samples("x", x)
     _check(x, settings, samples, neurons)
+    if noise_key is not None:
+        checks.typed_key("noise_key", noise_key)
     with jax.default_matmul_precision(settings.precision):
-        return _train(key, x, settings, samples, neurons, observe)
+        return _train(key, x, settings, samples, neurons, observe, noise_key)
 
 
 @partial(jax.jit, static_argnames="observe")
-def _train(key, x, settings, samples, neurons, observe) -> Trained:
+def _train(key, x, settings, samples, neurons, observe, noise_key) -> Trained:
     dtype = x.dtype
+    noise_key = key if noise_key is None else noise_key
     samples = jnp.asarray(x.shape[0] if samples is None else samples)
     neurons = settings.width if neurons is None else neurons
     noise_std, weight_decay = (jnp.asarray(v, dtype) for v in (settings.noise_std, settings.weight_decay))
@@ -230,9 +256,10 @@ def _train(key, x, settings, samples, neurons, observe) -> Trained:
 
     def step(carry, count):
         parameters, state, loss_sum, history = carry
-        index, row_weight = _draw_rows(derive(key, "batch", count), x.shape[0], samples, settings.batch_size, dtype)
+        batch_key = derive(noise_key, "batch", _draw(count, settings))
+        index, row_weight = _draw_rows(batch_key, x.shape[0], samples, settings.batch_size, dtype)
         clean = x if settings.batch_size is None else x[index]
-        y = clean + noise_std * jax.random.normal(derive(key, "noise", count), clean.shape, dtype)
+        y = clean + noise_std * _noise(noise_key, count, clean.shape, dtype, settings)
         loss, gradient = jax.value_and_grad(_objective)(parameters, denoiser, y, clean, row_weight, weight_decay)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes its own float32 scalars with the parameters' dtype
             updates, state = optimizer.update(gradient, state, parameters)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from dae_theory import training
+from dae_theory import risk, training
 from dae_theory.model import Weights, denoise
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
@@ -49,6 +49,47 @@ def test_padding_samples_and_neurons_changes_no_number(key, x):
     np.testing.assert_allclose(wide.weights.encoder[:, :6], plain.weights.encoder, rtol=2e-5, atol=1e-6)
     np.testing.assert_array_equal(wide.weights.encoder[:, 6:], 0)
     np.testing.assert_array_equal(wide.weights.decoder[:, 6:], 0)
+
+
+def _many(x, settings, *, common=None):
+    """(6) at the end of 200 steps, exactly, and the norm of the encoder, for 64 nets: (64, 2)."""
+
+    def one(member):
+        end = train(derive(jax.random.key(9), "net", member), x, settings, noise_key=common).weights
+        return jnp.stack([risk.expected_loss(end, x, noise_std=0.2, weight_decay=1e-2), jnp.sum(end.encoder**2)])
+
+    return np.asarray(jax.jit(jax.vmap(one))(jnp.arange(64)), np.float64)
+
+
+@pytest.mark.parametrize("change", [{"hashed_noise": True}, {"antithetic": True, "hashed_noise": True}])
+def test_other_noise_trains_to_the_same_means(x, change):
+    settings = SETTINGS.replace(steps=200)
+    plain, other = _many(x, settings), _many(x, settings.replace(**change))
+    assert not np.array_equal(plain, other)
+    difference = plain - other  # the initial weights are shared, so the difference of a net is the noise's alone
+    z = difference.mean(0) / (difference.std(0, ddof=1) / 8)
+    assert np.abs(z).max() < 5, z
+
+
+def test_antithetic_steps_come_in_pairs(key, x):
+    settings = SETTINGS.replace(antithetic=True)
+    noise = [training._noise(key, jnp.asarray(i), x.shape, x.dtype, settings) for i in range(4)]
+    np.testing.assert_array_equal(noise[0], -noise[1])
+    np.testing.assert_array_equal(noise[2], -noise[3])
+    assert not np.array_equal(noise[0], noise[2])
+    np.testing.assert_array_equal(noise[2], jax.random.normal(derive(key, "noise", 1), x.shape, x.dtype))
+
+
+def test_common_noise_is_one_nets_own_noise_for_all(key, x):
+    """A net keeps its initial weights; nets that start alike end alike."""
+    own = train(key, x, SETTINGS)
+    np.testing.assert_array_equal(train(key, x, SETTINGS, noise_key=key).weights.encoder, own.weights.encoder)
+    other = train(key, x, SETTINGS, noise_key=jax.random.key(1)).weights.encoder
+    assert not np.array_equal(other, own.weights.encoder)
+    settings = SETTINGS.replace(steps=200)
+    apart, together = _many(x, settings), _many(x, settings, common=jax.random.key(4))
+    z = (apart - together).mean(0) / np.hypot(apart.std(0, ddof=1) / 8, together.std(0, ddof=1))
+    assert np.abs(z).max() < 5, z  # the mean of nets with common noise is no steadier than one net
 
 
 @pytest.mark.parametrize("samples", [1, 3, 5])
@@ -121,6 +162,8 @@ def test_refusals(key, x, refused):
         train(key, x, SETTINGS, neurons=0)
     with refused("key"):
         train(jax.random.split(key), x, SETTINGS)
+    with refused("noise_key"):
+        train(key, x, SETTINGS, noise_key=jax.random.split(jax.random.key(8)))
     for name, steps, count in (("steps", 0, 1), ("count", 3, 0), ("count", 3, 4)):
         with refused(name):
             training.log_spaced(steps, count)
