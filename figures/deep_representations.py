@@ -12,7 +12,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _summary
 from figures.look import style
 
 LOOKS = {
@@ -32,28 +31,6 @@ def draw(data: xr.Dataset) -> Figure:
     handles, labels = grid[1, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """How often images are reproduced, and the scores of the layer shown."""
-    layer, rows = data.attrs["shown"], []
-    for group in map(str, data["group"].values):
-        if "reproduced" in data:
-            rates = data["reproduced"].sel(group=group)
-            rows.append(_summary.mean(f"{group}: chains that come back to their image", "d₁/d₂ < 1/3", rates))
-        for score in ("std", "participation_ratio"):
-            members = data["mean"].sel(group=group, layer=layer, score=score)
-            rows.append(_summary.mean(f"{group}: {score.replace('_', ' ')} in {layer}", "§3", members))
-    first, second = (data["mean"].sel(group=group, layer=layer) for group in _pair(data))
-    share = {score: first.sel(score=score) / second.sel(score=score) for score in ("std", "participation_ratio")}
-    words = "{} in {}: memorized images over others"
-    rows += [
-        _summary.mean(words.format("std", layer), "§3", share["std"], 1.0, relation="≥"),
-        _summary.mean(
-            words.format("participation ratio", layer), "§3", share["participation_ratio"], 1.0, relation="≤"
-        ),
-    ]
-    return rows
 
 
 def _pair(data: xr.Dataset) -> list[str]:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from figures import _summary
 from figures.look import style
 
 CASES = {
@@ -51,33 +50,6 @@ def draw(data: xr.Dataset) -> Figure:
     ]
     figure.legend(handles=looks, loc="outside lower center", ncols=5, fontsize="small")
     return figure
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """What the nets reproduce, the best score against the target, and what it gains on the std and on the controls."""
-    rows = []
-    for name, words in CASES.items():
-        fact = {key.removeprefix(f"{name}_"): value for key, value in data.attrs.items() if key.startswith(f"{name}_")}
-        label = " ".join(words.split())
-        rule = "d₁/d₂ < 1/3"
-        gap, low, high = fact["gap"]
-        rows += [
-            _summary.share(f"{label}: duplicates reproduced", rule, fact["confirmed"], fact["duplicated"]),
-            _summary.share(f"{label}: the rule on fresh samples", rule, fact["fresh_confirmed"], fact["fresh"]),
-            _area(data, name, fact["best"], f"{label}: AUROC of the best score ({fact['best']})", 0.95),
-            _area(data, name, "std", f"{label}: AUROC of the std"),
-            _area(data, name, "denoising_loss", f"{label}: AUROC of the loss at the sample, a control"),
-            _area(data, name, "input_norm", f"{label}: AUROC of the input norm, a control"),
-            _summary.interval(f"{label}: AUROC, best scale-free score minus std", "Table 1", gap, low, high),
-        ]
-    return rows
-
-
-def _area(data: xr.Dataset, name: str, row: str, claim: str, least: float | None = None) -> _summary.Row:
-    at = data.sel({f"{name}_row": row})
-    low, high = (float(at[f"{name}_auroc_delong_{end}"]) for end in ("low", "high"))
-    relation = "≥" if least else "="
-    return _summary.interval(claim, "Table 1", float(at[f"{name}_auroc"]), low, high, least, relation=relation)
 
 
 def _areas(axes: Axes, data: xr.Dataset, name: str) -> None:

@@ -4,8 +4,8 @@ The two nets of a seed differ in nothing but the number of images. Or, with --ac
 for each layer, and `memorized` (n,) of 0 and 1), the same comparison within any network whose activations were saved.
 """
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -14,13 +14,15 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import detection, representation, sampling
+from dae_theory import compare, detection, files, representation, sampling
 from dae_theory.randomness import derive
+from dae_theory.representation import ORIENTATION
 from sims import launch
 from sims.launch import limits
 from sims.measures.cases import Case, reproduced
-from sims.nets.images import ImageSet, deep_net, image_set
-from sims.score_model import POOLINGS, RESERVED, digest
+from sims.nets.images import ImageSet, check_deep, deep_net, image_set
+from sims.worlds.activations import Activations, pooled, read_activations
+from sims.worlds.images import ImagesConfig
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,7 @@ class Config:
 
     activations: str = ""
     """File (.npz) with activations of another network; empty: train our own."""
-    images: str = "mnist"
-    """Images: mnist, digits, faces, fashion, npz:FILE or folder:DIR."""
-    size: int = 12
-    """Side that they are reduced to."""
+    pictures: ImagesConfig = field(default_factory=partial(ImagesConfig, size=12))
     few: int = 24
     """Images of the net that should memorize."""
     many: int = 3000
@@ -59,6 +58,8 @@ class Config:
     """Chains an image."""
     pooling: Literal["max", "mean", "none"] = "max"
     """How activations become vectors: maxima or means over positions, or all entries."""
+    channel_axis: int = -1
+    """Axis of the channels in saved activations with positions (1 for torch's convolutions)."""
     layer: str = ""
     """Layer shown in detail; empty: the hidden neurons of the last block, or the last layer of a file."""
     seed: int = 0
@@ -68,25 +69,41 @@ class Config:
 
 
 SMOKE = {
-    "images": "digits", "size": 8, "few": 4, "many": 60, "fresh": 10, "seeds": 1, "steps": 60, "patch": 4, "width": 16,
-    "depth": 1, "chains": 1,
-}  # fmt: skip
-SCORES = ("std", "l4_over_l2", "kurtosis", "participation_ratio", "gini", "max_share")
+    "images": "digits",
+    "size": 8,
+    "few": 4,
+    "many": 60,
+    "fresh": 10,
+    "seeds": 1,
+    "steps": 60,
+    "patch": 4,
+    "width": 16,
+    "depth": 1,
+    "chains": 1,
+}
+SCORES = tuple(ORIENTATION)
 BARS = 64
 
 
 def resolve(config: Config) -> Config:
-    """Refuse what cannot be run, and fill in the digest of a file."""
-    limits.at_least(config, few=2, many=2, fresh=2, seeds=1, steps=1, chains=1)
-    if config.size % config.patch:
-        raise ValueError(f"--patch must divide --size = {config.size}; got {config.patch}")
+    """Refuse what cannot be run, and fill in the digests of files."""
+    limits.at_least(config, few=2, many=2, fresh=2, seeds=1, steps=1, batch_size=1, chains=1)
     limits.above_zero(config, "noise_std", "start")
-    if not config.activations:
-        return config
-    path = Path(config.activations)
-    if not path.is_file():
-        raise ValueError(f"--activations must be a file; got {config.activations!r}")
-    return replace(config, digest=digest([path]))
+    if config.activations:
+        saved = read_activations(config.activations)
+        config = replace(config, digest=files.digest(config.activations)[:16])
+        layers = list(saved.layers)
+    else:
+        config = replace(config, pictures=config.pictures.resolved())
+        check_deep(config, size=config.pictures.size, width="width")
+        most = max(config.few, config.many)
+        config.pictures.check_count(most + config.fresh, f"the larger of --few and --many = {most}, and --fresh")
+        layers = ["embedding"] + [
+            f"block{block}.{part}" for block in range(config.depth) for part in ("attention", "hidden", "stream")
+        ]
+    if config.layer not in ("", *layers):
+        raise ValueError(f"--layer must be one of {', '.join(layers)}; got {config.layer!r}")
+    return config
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
@@ -95,17 +112,12 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
 
 
 def _from_file(config: Config) -> xr.Dataset:
-    with np.load(config.activations) as file:
-        arrays = {name: file[name] for name in file.files}
-    layers = [name for name in arrays if name not in RESERVED and arrays[name].ndim > 1]
-    if "memorized" not in arrays or not layers:
-        raise SystemExit(f"deep_representations: {config.activations} must hold `memorized` and activations")
-    memorized = arrays["memorized"].astype(bool)
+    saved: Activations = read_activations(config.activations)
     groups = {
-        name: [{layer: arrays[layer][part] for layer in layers}]
-        for name, part in (("memorized", memorized), ("others", ~memorized))
+        name: [{layer: h[part] for layer, h in saved.layers.items()}]
+        for name, part in (("memorized", saved.memorized), ("others", ~saved.memorized))
     }
-    return _described(groups, config, config.layer or layers[-1])
+    return _described(groups, config, config.layer or list(saved.layers)[-1], config.channel_axis)
 
 
 def _from_nets(config: Config, run: launch.Run) -> xr.Dataset:
@@ -113,19 +125,32 @@ def _from_nets(config: Config, run: launch.Run) -> xr.Dataset:
     root = jax.random.key(config.seed)
     groups: dict[str, list[dict[str, Any]]] = {}
     rates, scale = {}, None
+    loaded = config.pictures.load(center=True)
     for name, count in (("few", config.few), ("many", config.many)):
         for seed in range(config.seeds):
             # the fresh images of a seed come first in its order, so that both nets share them
             images = image_set(
-                derive(root, "images", seed), config.images, config.size, duplicates=0, copies=1, once=count,
-                fresh=config.fresh, fresh_first=True,
-            )  # fmt: skip
+                derive(root, "images", seed),
+                loaded,
+                duplicates=0,
+                copies=1,
+                once=count,
+                fresh=config.fresh,
+                fresh_first=True,
+            )
             scale = images.scale if scale is None else scale
             network = deep_net(
-                derive(root, "net", seed), images, run, patch=config.patch, width=config.width, depth=config.depth,
-                steps=config.steps, batch_size=config.batch_size, part=f"{name}-{seed}",
+                derive(root, "net", seed),
+                images,
+                run,
+                patch=config.patch,
+                width=config.width,
+                depth=config.depth,
+                steps=config.steps,
+                batch_size=config.batch_size,
+                part=f"{name}-{seed}",
                 scale=scale,
-            )  # fmt: skip
+            )
             shares = _reproduced(derive(root, "chains", seed), network, images, config)
             for kind, copies in (("training", 1), ("fresh", 0)):
                 x = images.x[np.flatnonzero(images.copies == copies)[: config.fresh]]
@@ -133,7 +158,7 @@ def _from_nets(config: Config, run: launch.Run) -> xr.Dataset:
                 y = x + jnp.asarray(config.noise_std, x.dtype) * noise
                 groups.setdefault(f"{name}, {kind}", []).append(network.activations(y, config.noise_std))
                 rates.setdefault(f"{name}, {kind}", []).append(shares[kind])
-    described = _described(groups, config, config.layer or f"block{config.depth - 1}.hidden")
+    described = _described(groups, config, config.layer or f"block{config.depth - 1}.hidden", -1)
     return described.assign(reproduced=(("group", "seed"), np.asarray(list(rates.values()))))
 
 
@@ -141,23 +166,33 @@ def _reproduced(key: Array, network: Any, images: ImageSet, config: Config) -> d
     """Share of chains that come back to the image they started from, for training images and fresh ones (the null)."""
     rows = images.some(config.fresh)
     case = Case(
-        "deep", images.x[rows], images.copies[rows], images.distinct, network.denoise, network.activations, (),
-        config.start, sampling.geometric_schedule(config.start, 0.05, 12),
-    )  # fmt: skip
+        "deep",
+        images.x[rows],
+        images.copies[rows],
+        images.distinct,
+        network.denoise,
+        network.activations,
+        (),
+        config.start,
+        sampling.geometric_schedule(config.start, 0.05, 12),
+    )
     shares = reproduced(key, case, config.chains)
     return {kind: float(shares[case.copies == copies].mean()) for kind, copies in (("training", 1), ("fresh", 0))}
 
 
-def _described(groups: dict[str, list[dict[str, Any]]], config: Config, shown: str) -> xr.Dataset:
+def _described(groups: dict[str, list[dict[str, Any]]], config: Config, shown: str, channel_axis: int) -> xr.Dataset:
     """Mean scores by group, seed and layer; values and one sample's activations in the layer that is shown."""
     first = next(iter(groups.values()))[0]
     layers = sorted(first, key=lambda layer: layer != "embedding")
-    if shown not in layers:
-        raise SystemExit(f"deep_representations: --layer must be one of {', '.join(layers)}; got {shown!r}")
+    pooling = pooled(config.pooling, channel_axis)
+
+    def vectors(h: Any) -> Any:
+        return pooling(representation.as_array("activations", h))
+
     means, values, bars = [], [], []
     for parts in groups.values():
-        pooled = [{layer: _pooled(h[layer], config.pooling) for layer in layers} for h in parts]
-        scores = [{layer: representation.spikiness(h[layer]) for layer in layers} for h in pooled]
+        reduced = [{layer: vectors(h[layer]) for layer in layers} for h in parts]
+        scores = [{layer: representation.spikiness(h[layer]) for layer in layers} for h in reduced]
         means.append(
             [
                 [[float(jnp.nanmean(getattr(one[layer], score))) for score in SCORES] for layer in layers]
@@ -167,7 +202,7 @@ def _described(groups: dict[str, list[dict[str, Any]]], config: Config, shown: s
         values.append(
             np.concatenate([[np.asarray(getattr(one[shown], score)) for score in SCORES] for one in scores], axis=1)
         )
-        chosen = np.sort(np.abs(np.asarray(pooled[0][shown][0])))[::-1][:BARS]
+        chosen = np.sort(np.abs(np.asarray(reduced[0][shown][0])))[::-1][:BARS]
         bars.append(np.pad(chosen, (0, BARS - len(chosen)), constant_values=np.nan))
     longest = max(value.shape[1] for value in values)
     padded = [np.pad(v.astype(float), ((0, 0), (0, longest - v.shape[1])), constant_values=np.nan) for v in values]
@@ -176,46 +211,60 @@ def _described(groups: dict[str, list[dict[str, Any]]], config: Config, shown: s
             "mean": (("group", "seed", "layer", "score"), np.asarray(means)),
             "value": (("group", "score", "sample"), np.asarray(padded, np.float32)),
             "bar": (("group", "neuron"), np.asarray(bars, np.float32)),
-            "width": ("layer", [_pooled(first[layer], config.pooling).shape[1] for layer in layers]),
+            "width": ("layer", [vectors(first[layer]).shape[1] for layer in layers]),
         },
         coords={"group": list(groups), "layer": layers, "score": list(SCORES)},
         attrs={"shown": shown, "noise_std": config.noise_std, "pooling": config.pooling, "file": config.activations},
     )
 
 
-def _pooled(h: Any, pooling: str) -> Array:
-    h = representation.as_array("activations", h)
-    return POOLINGS[pooling](h) if h.ndim > 2 else h
-
-
-def report(data: xr.Dataset) -> str:
-    """Layer by layer, the first group beside the one it should differ from."""
-    groups = [str(group) for group in data["group"].values]
-    spiky, balanced = (groups[0], groups[-1]) if len(groups) == 2 else ("few, training", "many, training")
-    rows = []
-    for layer in data["layer"].values:
-        cells = [str(layer)]
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """How often images are reproduced, the scores of the layer shown, and how well they tell memorized images apart."""
+    layer, rows = data.attrs["shown"], []
+    for group in map(str, data["group"].values):
+        if "reproduced" in data:
+            rates = data["reproduced"].sel(group=group)
+            rows.append(compare.mean(f"{group}: chains that come back to their image", "d₁/d₂ < 1/3", rates))
         for score in ("std", "participation_ratio"):
-            pair = [data["mean"].sel(group=group, layer=layer, score=score).values for group in (spiky, balanced)]
-            cells += [_with_sem(part) for part in pair]
-        rows.append(cells)
-    header = ["layer", *(f"{score}: {group}" for score in ("std", "participation") for group in (spiky, balanced))]
-    lines = [f"activations at σ = {data.attrs['noise_std']:g}, pooling {data.attrs['pooling']}, mean ± SEM over seeds"]
-    if "reproduced" in data:
-        rates = [f"{group} {_with_sem(data['reproduced'].sel(group=group).values)}" for group in groups]
-        lines.append("share of chains that come back to their image: " + "; ".join(rates))
-    shown = data["value"].values
-    for number, score in enumerate(SCORES):
-        positive, negative = (shown[groups.index(group), number] for group in (spiky, balanced))
-        sign = -1 if score == "participation_ratio" else 1
-        scores = [sign * part[np.isfinite(part)] for part in (positive, negative)]
-        if all(part.size > 1 for part in scores):
-            area = detection.delong_interval(*scores)
-            lines.append(
-                f"{data.attrs['shown']}, {score}: {spiky} above {balanced} with AUROC "
-                f"{area.estimate:.3f} [{area.low:.3f}, {area.high:.3f}]"
-            )
-    return "\n".join([*lines, launch.table(rows, header)])
+            members = data["mean"].sel(group=group, layer=layer, score=score)
+            rows.append(compare.mean(f"{group}: {score.replace('_', ' ')} in {layer}", "§3", members))
+    spiky, balanced = pair(data)
+    first, second = (data["mean"].sel(group=group, layer=layer) for group in (spiky, balanced))
+    words = "{} in {}: memorized images over others"
+    for score, relation in (("std", "≥"), ("participation_ratio", "≤")):
+        share = first.sel(score=score) / second.sel(score=score)
+        rows.append(compare.mean(words.format(score.replace("_", " "), layer), "§3", share, 1.0, relation=relation))
+    for score in SCORES:
+        values = (
+            ORIENTATION[score] * data["value"].sel(group=group, score=score).values for group in (spiky, balanced)
+        )
+        sides = [part[np.isfinite(part)] for part in values]
+        if all(part.size > 1 for part in sides):
+            area = detection.delong_interval(*sides)
+            claim = f"{score.replace('_', ' ')} in {layer}: AUROC of {spiky} above {balanced}"
+            rows.append(compare.interval(claim, "Table 1", area.estimate, area.low, area.high))
+    return rows
+
+
+def pair(data: xr.Dataset) -> tuple[str, str]:
+    """The two groups that should differ."""
+    groups = [str(group) for group in data["group"].values]
+    return (groups[0], groups[-1]) if len(groups) == 2 else ("few, training", "many, training")
+
+
+def describe(data: xr.Dataset) -> str:
+    """Layer by layer, the first group beside the one it should differ from."""
+    groups, rows = pair(data), []
+    for layer in data["layer"].values:
+        means = [
+            _with_sem(data["mean"].sel(group=group, layer=layer, score=score).values)
+            for score in ("std", "participation_ratio")
+            for group in groups
+        ]
+        rows.append([str(layer), *means])
+    header = ["layer", *(f"{score}: {group}" for score in ("std", "participation") for group in groups)]
+    words = f"activations at σ = {data.attrs['noise_std']:g}, pooling {data.attrs['pooling']}, mean ± SEM over seeds"
+    return "\n".join([launch.wrap(words), launch.table(rows, header)])
 
 
 def _with_sem(members: np.ndarray) -> str:
@@ -223,7 +272,7 @@ def _with_sem(members: np.ndarray) -> str:
     return f"{members.mean():.3g}{error}"
 
 
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":

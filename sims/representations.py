@@ -15,7 +15,7 @@ import xarray as xr
 from dae_theory import compare, detection, noise, theory
 from dae_theory.model import Weights, denoise, represent
 from dae_theory.randomness import derive
-from dae_theory.representation import Spikiness, spikiness
+from dae_theory.representation import ORIENTATION, Spikiness, spikiness
 from sims import launch
 from sims.nets import few_and_many
 from sims.nets.side_by_side import one
@@ -33,7 +33,6 @@ SMOKE = few_and_many.SMOKE | {"points": 12}
 resolve = few_and_many.resolve
 GROUPS = ("few, training", "many, training", "many, held out")
 SCORES = tuple(field.name for field in fields(Spikiness))
-SIGN = {"participation_ratio": -1}  # of a score in which memorized is large
 COLUMNS = 6
 
 
@@ -101,7 +100,7 @@ def _scores(config: Config, pair: few_and_many.SamplePair, nets: dict[str, Weigh
             values[group, :, seed] = [getattr(scores, name) for name in SCORES]
     auroc = [
         [
-            detection.auroc(*(SIGN.get(name, 1) * np.nan_to_num(values[group, index, seed]) for group in (0, 1)))
+            detection.auroc(*(ORIENTATION[name] * np.nan_to_num(values[group, index, seed]) for group in (0, 1)))
             for seed in range(config.seeds)
         ]
         for index, name in enumerate(SCORES)

@@ -8,8 +8,6 @@ and `denoised` (n, ...) where there are any. A folder of images has a subfolder 
 memorized and others beside it; without it, scores are recorded and no table can be made.
 """
 
-import hashlib
-import zipfile
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Array
 
-from dae_theory import data, detection, model, representation, theory
+from dae_theory import compare, data, detection, files, model, theory
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
+from sims.measures.tables import CONTROLS, score_lines
+from sims.worlds.activations import POOLINGS, Activations, pooled, read_activations
+
+DEMO = "demo"
 
 
 @dataclass(frozen=True)
@@ -60,125 +63,74 @@ class Config:
     """Leave empty: filled in from the contents of the inputs, so that changed inputs are another record."""
 
 
-SMOKE = {"activations": "demo", "resamples": 50}
-POOLINGS = {"max": representation.spatial_max, "mean": representation.spatial_mean, "none": representation.flatten}
-RESERVED = ("memorized", "inputs", "denoised")
+SMOKE = {"activations": DEMO, "resamples": 50}
 
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run, and fill in the digest of the inputs."""
-    if config.pipeline and config.activations == SMOKE["activations"]:
+    if config.pipeline and config.activations == DEMO:
         config = replace(config, activations="")  # --smoke --pipeline ...
     if bool(config.activations) == bool(config.pipeline):
         raise ValueError("give either --activations FILE.npz or --pipeline NAME with --images DIR")
     if config.pipeline and not config.images:
         raise ValueError("--images must name a folder when --pipeline is given")
-    paths = [Path(config.pipeline), Path(config.images)] if config.pipeline else [Path(config.activations)]
-    if config.activations not in ("", "demo") and not paths[0].is_file():
-        raise ValueError(f"--activations must be a file or `demo`; got {config.activations!r}")
-    if config.images and not paths[1].is_dir():
+    if config.images and not Path(config.images).is_dir():
         raise ValueError(f"--images must be a folder; got {config.images!r}")
     limits.at_least(config, batch_size=1, resamples=2, timestep=0)
     if not 0 < config.fpr < 1:
         raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
-    return replace(config, digest=digest(paths))
-
-
-def digest(paths: list[Path]) -> str:
-    """SHA-256 of files' contents, and for folders of what is in them by name and size."""
-    contents = hashlib.sha256()
-    for path in paths:
-        if path.is_file():
-            contents.update(path.read_bytes())
-        elif path.is_dir():
-            for file in sorted(part for part in path.rglob("*") if part.is_file()):
-                contents.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
-    return contents.hexdigest()[:16]
+    if config.activations not in ("", DEMO):
+        read_activations(config.activations)
+    given = [config.activations] if config.activations else [config.pipeline, config.images]
+    there = [files.digest(path)[:16] for path in given if path != DEMO and Path(path).exists()]
+    return replace(config, digest="-".join(there))
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Scores of every sample, and the table where labels are known."""
+    key = derive(jax.random.key(config.seed), "table")
+    options = {"fpr": config.fpr, "resamples": config.resamples}
     if config.pipeline:
         columns, memorized = _from_pipeline(config)
+        table = None if memorized is None else detection.evaluate(key, columns, memorized, **options)
     else:
-        columns, memorized = _from_arrays(config, _demo(config) if config.activations == "demo" else None)
+        saved = _demo(config.seed) if config.activations == DEMO else read_activations(config.activations)
+        memorized, table = saved.memorized, _table(key, saved, config, **options)
+        columns = list(table.columns)
+    labels = np.full(columns[0].scores.size, -1) if memorized is None else memorized.astype(int)
     scored = xr.Dataset(
         {
             "score": (("column", "sample"), np.stack([column.scores for column in columns])),
-            "memorized": (
-                "sample",
-                np.full(columns[0].scores.size, -1) if memorized is None else memorized.astype(int),
-            ),
+            "memorized": ("sample", labels),
         },
         coords={"column": [column.name for column in columns]},
     )
-    if memorized is None:
-        return scored.assign_attrs(table=_plain(columns))
-    table = detection.evaluate(
-        derive(jax.random.key(config.seed), "table"), columns, memorized, fpr=config.fpr, resamples=config.resamples
-    )
-    rows = xr.Dataset(
+    if table is None:
+        return scored
+    lines = xr.Dataset(
         {name: ("line", values) for name, values in table.arrays().items()},
         coords={"line": [row.name for row in table.rows]},
     )
-    return scored.merge(rows).assign_attrs(table=str(table))
+    counts = {"fitted_on": table.fitted_on, "reported_on": table.reported_on}
+    return scored.merge(lines).assign_attrs(table=str(table), fpr=config.fpr, **counts)
 
 
-def _plain(columns: list[detection.Column]) -> str:
-    rows = [
-        [
-            column.name,
-            *(f"{value:.4g}" for value in np.quantile(column.scores, [0, 0.5, 1])),
-            int(column.scores.argmax()),
-        ]
-        for column in columns
-    ]
-    return launch.table(rows, ["score", "lowest", "median", "highest", "of sample"])
+def _table(key: Array, saved: Activations, config: Config, **options: Any) -> detection.ScoreTable:
+    return detection.score_table(
+        key,
+        saved.layers,
+        saved.memorized,
+        inputs=saved.inputs,
+        denoised=saved.denoised,
+        pooling=pooled(config.pooling, config.channel_axis),
+        **options,
+    )
 
 
-def _from_arrays(config: Config, arrays: Any) -> tuple[list[detection.Column], np.ndarray]:
-    arrays = _saved(config.activations) if arrays is None else arrays
-    layers = [name for name in arrays if name not in RESERVED and np.ndim(arrays[name]) > 1]
-    if "memorized" not in arrays or not layers:
-        raise SystemExit(f"score_model: {config.activations} must hold `memorized` and activations; got {list(arrays)}")
-    memorized = np.asarray(arrays["memorized"])
-    for name in ("memorized", *layers):
-        if np.ndim(arrays[name]) < 1 or len(arrays[name]) != memorized.size:
-            raise SystemExit(
-                f"score_model: {name} must have one entry a sample, {memorized.size} as `memorized`;"
-                f" got shape {np.shape(arrays[name])}"
-            )
-        if name != "memorized" and not np.all(np.isfinite(arrays[name])):
-            raise SystemExit(f"score_model: {name} must be finite; it holds NaN or infinity")
-    if not np.isin(memorized, (0, 1)).all() or min(np.sum(memorized == 0), np.sum(memorized == 1)) < 2:
-        raise SystemExit(
-            "score_model: memorized must be 0 or 1, at least two samples of either; got"
-            f" {dict(zip(*(part.tolist() for part in np.unique(memorized, return_counts=True)), strict=True))}"
-        )
-    columns = []
-    for name in layers:
-        positions = np.ndim(arrays[name]) > 2 and config.pooling != "none"
-        pooling = POOLINGS[config.pooling] if positions else representation.flatten
-        if positions:
-            pooling = partial(pooling, channel_axis=config.channel_axis)
-        columns += [replace(c, name=f"{name}/{c.name}") for c in detection.score_columns(arrays[name], pooling)]
-    if "inputs" in arrays:
-        columns += detection.control_columns(arrays["inputs"], arrays.get("denoised"))
-    return columns, memorized.reshape(-1) if memorized.shape == (memorized.size, 1) else memorized
-
-
-def _saved(file: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(file) as saved:
-            return {name: saved[name] for name in saved.files}
-    except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
-        raise SystemExit(f"score_model: --activations must be an .npz of numeric arrays; {file}: {error}") from error
-
-
-def _demo(config: Config) -> dict[str, Any]:
+def _demo(seed: int) -> Activations:
     """Cor. 3.4 at work: duplicated samples, each with a neuron of its own, beside two abundant clusters."""
     dimension, clusters, duplicates, rank, noise_std = 32, 2, 6, 4, 0.2
-    key = derive(jax.random.key(config.seed), "demo")
+    key = derive(jax.random.key(seed), "demo")
     mixture = data.simplex_mixture(
         key, dimension=dimension, components=clusters + duplicates, radius=4.0, rank=rank - 1, spread=0.5
     )
@@ -189,12 +141,9 @@ def _demo(config: Config) -> dict[str, Any]:
         x, samples.labels, (1,) * duplicates + (rank,) * clusters, noise_std=noise_std, weight_decay=1e-3
     )
     y = jnp.asarray(x) + noise_std * jax.random.normal(derive(key, "noise"), x.shape)
-    return {
-        "representation": np.asarray(model.represent(weights, y)),
-        "memorized": spiky,
-        "inputs": x,
-        "denoised": np.asarray(model.denoise(weights, y)),
-    }
+    return Activations(
+        {"representation": np.asarray(model.represent(weights, y))}, spiky, x, np.asarray(model.denoise(weights, y))
+    )
 
 
 def _from_pipeline(config: Config) -> tuple[list[detection.Column], np.ndarray | None]:
@@ -224,12 +173,36 @@ def _from_pipeline(config: Config) -> tuple[list[detection.Column], np.ndarray |
     return result.columns(), memorized
 
 
-def report(scored: xr.Dataset) -> str:
-    """The table."""
-    return str(scored.attrs["table"])
+def judge(scored: xr.Dataset) -> list[compare.Row]:
+    """The scores together, fitted on one half and reported on the other, beside the trivial controls of the inputs."""
+    rows = []
+    for name in ("combined", *CONTROLS):
+        if "line" in scored.dims and name in scored["line"].values:
+            at = scored.sel(line=name)
+            ends = (float(at[f"auroc_delong_{end}"]) for end in ("low", "high"))
+            words = "all scores combined" if name == "combined" else f"{name.replace('_', ' ')}, a control"
+            rows.append(compare.interval(f"AUROC of {words}", "Table 1", float(at["auroc"]), *ends))
+    return rows
 
 
-SIM = launch.Sim(Config, compute, launch.unjudged, SMOKE, resolve, describe=report)
+def describe(scored: xr.Dataset) -> str:
+    """The table; without labels, where the scores lie."""
+    if "line" not in scored.dims:
+        rows = [
+            [name, *(f"{value:.4g}" for value in np.nanquantile(scores, [0, 0.5, 1])), int(np.nanargmax(scores))]
+            for name, scores in zip(scored["column"].values, scored["score"].values, strict=True)
+        ]
+        return launch.table(rows, ["score", "lowest", "median", "highest", "of sample"])
+    values = {name: scored[name].values for name in scored if scored[name].dims == ("line",)}
+    (fit, fit_others), (report, report_others) = scored.attrs["fitted_on"], scored.attrs["reported_on"]
+    words = (
+        f"* a control. Thresholds fitted at FPR {scored.attrs['fpr']:g} on {fit} memorized and {fit_others} other"
+        f" samples, reported on {report} and {report_others}"
+    )
+    return "\n".join([score_lines(scored["line"].values, values), launch.wrap(words)])
+
+
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,14 @@ def evaluate(
                 resamples=resamples,
             )
         )
-    return ScoreTable(rows=tuple(rows), fpr=fpr, fitted_on=counts["fit"], reported_on=counts["report"], level=level)
+    return ScoreTable(
+        rows=tuple(rows),
+        fpr=fpr,
+        fitted_on=counts["fit"],
+        reported_on=counts["report"],
+        level=level,
+        columns=tuple(columns),
+    )
 
 
 def check_lengths(columns: Sequence[Column], labels: np.ndarray) -> None:

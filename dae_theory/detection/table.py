@@ -1,12 +1,13 @@
 """The table of scores: what it holds, what of it is saved, and how it is printed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dae_theory import memorization
 from dae_theory.detection import roc
+from dae_theory.detection.columns import Column
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class ScoreTable:
         fitted_on: (memorized, others) in the fitting split.
         reported_on: (memorized, others) in the reporting split.
         level: Level of all intervals.
+        columns: The scores of all samples that the rows are of, without their combination.
     """
 
     rows: tuple[Row, ...]
@@ -51,6 +53,7 @@ class ScoreTable:
     fitted_on: tuple[int, int]
     reported_on: tuple[int, int]
     level: float
+    columns: tuple[Column, ...] = field(default=(), repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Row:
         """The row of a score.

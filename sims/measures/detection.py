@@ -1,6 +1,7 @@
 """From a case to its detection table: layer, noise level and score chosen on one split, reported on the other."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,7 +20,8 @@ def detect(
 ) -> xr.Dataset:
     """The table of a case, and AUROC over layers and levels on either split.
 
-    Duplicated samples that are not reproduced, and others that are, are left out: neither label is theirs.
+    Duplicated samples that are not reproduced, and others that are, are left out: neither label is theirs. Where fewer
+    than `FEWEST` duplicated samples are reproduced, all of them are labelled, and the attribute `enough` is 0.
 
     Args:
         key: of noise, split and bootstrap.
@@ -29,44 +31,27 @@ def detect(
         draws: noise draws that a score is averaged over.
         fpr, resamples: of the table.
     """
-    duplicated, confirmed = case.copies > 1, shares > 0.5
-    enough = int((duplicated & confirmed).sum()) >= FEWEST
-    labels = duplicated & (confirmed | (not enough))
-    kept = labels | (~duplicated & ~confirmed)
-    facts = {
-        "duplicated": int(duplicated.sum()),
-        "confirmed": int((duplicated & confirmed).sum()),
-        "enough": int(enough),
-        "once": int((case.copies == 1).sum()),
-        "once_confirmed": int(((case.copies == 1) & confirmed).sum()),
-        "fresh": int((case.copies == 0).sum()),
-        "fresh_confirmed": int(((case.copies == 0) & confirmed).sum()),
-        "start": case.start,
-    }
-    if labels.sum() < 4:
-        raise SystemExit(
-            f"detection: the {case.name} net reproduces {labels.sum()} duplicated samples, too few; train longer"
-        )
+    labels, kept, facts = _labelled(case, shares)
     scored = score(derive(key, "score"), case, draws)
     labels, x = labels[kept], np.asarray(case.x)[kept]
     fit = detection.stratified_split(derive(key, "split"), labels) if fit is None else fit[kept]
     columns, places = _chosen(scored, kept, labels, fit, case.levels)
-    controls = detection.control_columns(x)
     losses = [
         detection.Column(f"{level:g}", row[kept], control=True)
         for level, row in zip(case.levels, scored.losses, strict=True)
     ]
     loss = detection.best_column(losses, labels, fit)
-    table = detection.evaluate(
-        derive(key, "table"), [*columns, *controls, replace(loss, name="denoising_loss")], labels,
-        fit=fit, fpr=fpr, resamples=resamples,
-    )  # fmt: skip
     places |= {"denoising_loss": ("", float(loss.name))}
-    best = detection.best_column(columns, labels, fit)
-    free = detection.best_column([column for column in columns if column.name != "std"], labels, fit)
-    std = next(column for column in columns if column.name == "std")
-    pairs = [(c.scores[labels & ~fit], c.scores[~labels & ~fit]) for c in (free, std)]
-    gap = detection.delong_difference(*pairs)
+    table = detection.evaluate(
+        derive(key, "table"),
+        [*columns, *detection.control_columns(x), replace(loss, name="denoising_loss")],
+        labels,
+        fit=fit,
+        fpr=fpr,
+        resamples=resamples,
+    )
+    best, compared = _best(columns, labels, fit)
+    maps = {"map": _map(scored, kept, labels, ~fit), "fit_map": _map(scored, kept, labels, fit)}
     rows = [row.name for row in table.rows]
     name = case.name
     result = xr.Dataset(
@@ -74,27 +59,45 @@ def detect(
         | {
             f"{name}_chosen_layer": (f"{name}_row", [places.get(row, ("", np.nan))[0] for row in rows]),
             f"{name}_chosen_level": (f"{name}_row", [places.get(row, ("", np.nan))[1] for row in rows]),
-            f"{name}_map": (
-                (f"{name}_layer", f"{name}_level", "score"),
-                _map(scored, kept, labels, ~fit).astype(np.float32),
-            ),
-            f"{name}_fit_map": (
-                (f"{name}_layer", f"{name}_level", "score"), _map(scored, kept, labels, fit).astype(np.float32)
-            ),
             f"{name}_best_scores": (f"{name}_sample", best.scores[~fit].astype(np.float32)),
-            f"{name}_std_scores": (f"{name}_sample", std.scores[~fit].astype(np.float32)),
             f"{name}_memorized": (f"{name}_sample", labels[~fit].astype(np.int8)),
+        }
+        | {
+            f"{name}_{which}": ((f"{name}_layer", f"{name}_level", "score"), values.astype(np.float32))
+            for which, values in maps.items()
         },
         coords={
-            f"{name}_row": rows, f"{name}_layer": list(scored.layers), f"{name}_level": list(case.levels),
+            f"{name}_row": rows,
+            f"{name}_layer": list(scored.layers),
+            f"{name}_level": list(case.levels),
             "score": list(ORIENTATION),
         },
-    )  # fmt: skip
-    facts |= {
-        "table": str(table), "best": best.name, "scale_free": free.name, "forward_seconds": scored.seconds,
-        "gap": [gap.estimate, gap.low, gap.high],
-    }  # fmt: skip
+    )
+    facts |= compared | {"table": str(table), "forward_seconds": scored.seconds}
     return result.assign_attrs({f"{name}_{fact}": value for fact, value in facts.items()})
+
+
+def _labelled(case: Case, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Which samples count as memorized, which have a label at all, both (m,), and how many of each kind there are."""
+    duplicated, confirmed = case.copies > 1, shares > 0.5
+    enough = int((duplicated & confirmed).sum()) >= FEWEST
+    labels = duplicated & (confirmed | (not enough))
+    facts = {"enough": int(enough), "start": case.start}
+    for name, part in (("duplicated", duplicated), ("once", case.copies == 1), ("fresh", case.copies == 0)):
+        confirmed_name = "confirmed" if name == "duplicated" else f"{name}_confirmed"
+        facts |= {name: int(part.sum()), confirmed_name: int((part & confirmed).sum())}
+    return labels, labels | (~duplicated & ~confirmed), facts
+
+
+def _best(
+    columns: list[detection.Column], labels: np.ndarray, fit: np.ndarray
+) -> tuple[detection.Column, dict[str, Any]]:
+    """The best score on the fitting split, and how far the best scale-free one is above the std on the other."""
+    best = detection.best_column(columns, labels, fit)
+    free = detection.best_column([column for column in columns if column.name != "std"], labels, fit)
+    std = next(column for column in columns if column.name == "std")
+    gap = detection.delong_difference(*[(c.scores[labels & ~fit], c.scores[~labels & ~fit]) for c in (free, std)])
+    return best, {"best": best.name, "scale_free": free.name, "gap": [gap.estimate, gap.low, gap.high]}
 
 
 def _chosen(

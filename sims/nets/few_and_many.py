@@ -104,19 +104,8 @@ def resolve(config: Any) -> Any:
     limits.above_zero(config, "noise_std")
     if config.many < 2 * config.few:
         raise ValueError(f"--many must be at least twice --few = {config.few}; got {config.many}")
-    count = len(config.pictures.load().x)
-    if count - _held_out(count, 1) < 2 * config.few or not _held_out(count, 1):
-        least = max(5, 5 * config.few // 2)
-        raise ValueError(
-            f"--images must hold at least {least} images, twice --few = {config.few} and a fifth to hold out;"
-            f" got {config.pictures.images} with {count}"
-        )
+    config.pictures.check_count(max(5, -(-5 * config.few // 2)), f"twice --few = {config.few} and a fifth to hold out")
     return config
-
-
-def _held_out(count: int, fresh: int) -> int:
-    """Images that are not trained on, at most a fifth."""
-    return min(fresh, count // 5)
 
 
 def _weight_decays(config: PairConfig, dimension: int) -> dict[str, float]:
@@ -149,7 +138,7 @@ def of_images(config: PairConfig, fresh: int, centred: tuple[bool, ...]) -> list
     images = config.pictures.load()
     raw, labels = np.asarray(images.x), np.asarray(images.labels)
     order = np.asarray(jax.random.permutation(derive(jax.random.key(config.seed), "order"), len(raw)))
-    held_out = order[: _held_out(len(raw), fresh)]
+    held_out = order[: min(fresh, len(raw) // 5)]
     train = order[len(held_out) :][: config.many]
     rank = min(24, raw.shape[1])
     if np.unique(labels[train], return_counts=True)[1].min() < 2 * rank:

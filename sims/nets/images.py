@@ -11,6 +11,9 @@ from jaxtyping import Array
 from dae_theory import data, diffusion
 from dae_theory.randomness import derive
 from sims import launch
+from sims.launch import limits
+
+HEADS = 4  # of attention in the deep net
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,7 @@ class ImageSet:
 
 def image_set(
     key: Array,
-    source: str,
-    size: int,
+    images: data.Images,
     *,
     duplicates: int,
     copies: int,
@@ -61,21 +63,34 @@ def image_set(
     fresh: int,
     fresh_first: bool = False,
 ) -> ImageSet:
-    """Images of a source in an order of their own; with `fresh_first`, sets of other sizes have the same fresh images.
+    """Centred images in an order of their own; with `fresh_first`, sets of other sizes have the same fresh images.
 
     Raises:
         ValueError: there are not as many.
     """
-    images = data.load_images(source, size=size, center=True)
     counts = [duplicates, once, fresh]
     if sum(counts) > len(images.x):
         raise ValueError(
-            f"--images must hold {sum(counts)} images, duplicated, seen once and fresh; {source} has fewer"
+            f"--images must hold {sum(counts)} images, duplicated, seen once and fresh; got {len(images.x)}"
         )
     order = np.asarray(jax.random.permutation(derive(key, "order"), len(images.x)))
     order = np.roll(order[: sum(counts)], -fresh if fresh_first else 0)
     mean = np.asarray(images.mean, np.float32)
     return ImageSet(jnp.asarray(images.x, jnp.float32)[order], np.repeat([copies, 1, 0], counts), images.shape, mean)
+
+
+def check_deep(config: Any, *, size: int, width: str) -> None:
+    """Refuse sizes that `deep_net` cannot have: the option `width` names its channels, patch and depth their own.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    limits.at_least(config, **{width: 1, "depth": 1, "patch": 1})
+    channels = launch.flat(config)[width]
+    if size % config.patch:
+        raise ValueError(f"--patch must divide --size = {size}; got {config.patch}")
+    if channels % (2 * HEADS):
+        raise ValueError(f"{limits.option(width)} must be a multiple of {2 * HEADS}; got {channels}")
 
 
 def relu_net(key: Array, images: ImageSet, run: launch.Run, *, width: int, steps: int, batch_size: int) -> Any:
@@ -86,16 +101,32 @@ def relu_net(key: Array, images: ImageSet, run: launch.Run, *, width: int, steps
 
 
 def deep_net(
-    key: Array, images: ImageSet, run: launch.Run, *, patch: int, width: int, depth: int, steps: int, batch_size: int,
-    part: str = "deep", scale: float | None = None,
-) -> Any:  # fmt: skip
+    key: Array,
+    images: ImageSet,
+    run: launch.Run,
+    *,
+    patch: int,
+    width: int,
+    depth: int,
+    steps: int,
+    batch_size: int,
+    part: str = "deep",
+    scale: float | None = None,
+) -> Any:
     """The small diffusion transformer, trained; nets of one `scale` share a program."""
     scale = images.scale if scale is None else scale
-    network = diffusion.deep_network(key, images.shape, patch=patch, width=width, depth=depth, data_scale=scale)
+    network = diffusion.deep_network(
+        key, images.shape, patch=patch, width=width, depth=depth, heads=HEADS, data_scale=scale
+    )
     settings = diffusion.Settings(
-        steps=steps, batch_size=batch_size, learning_rate=4e-3, data_scale=scale, lowest=0.05, average=0.99,
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=4e-3,
+        data_scale=scale,
+        lowest=0.05,
+        average=0.99,
         chunk=500,
-    )  # fmt: skip
+    )
     return _trained(key, part, network, images, settings, run)
 
 

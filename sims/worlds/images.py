@@ -32,6 +32,12 @@ class ImagesConfig:
         self.check()
         return replace(self, images_digest=contents("images", self.images))
 
+    def check_count(self, least: int, words: str) -> None:
+        """Raises ValueError where there are fewer images than `least`, which `words` explain, or none to be read."""
+        count = len(self.load().x)
+        if count < least:
+            raise ValueError(f"--images must hold at least {least} images, {words}; {self.images} holds {count}")
+
     def load(self, *, center: bool = False) -> data.Images:
         """The images, in [−1, 1] unless centred."""
         return data.load_images(self.images, size=self.size, center=center)

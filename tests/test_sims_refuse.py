@@ -1,0 +1,154 @@
+"""What a user may get wrong is refused before anything is trained, naming the option; contents decide the record."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from sims import launch
+from sims.worlds.activations import read_activations
+
+
+def _refusal(name, *arguments):
+    """What the sim says when it stops; it must stop before its record's folder is there."""
+    with pytest.raises(SystemExit) as stopped:
+        launch.main(importlib.import_module(f"sims.{name}").SIM, ["--smoke", "--no-figure", *arguments])
+    return str(stopped.value.code)
+
+
+@pytest.fixture
+def one_image(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "one").mkdir()
+    image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "one" / "only.png")
+    return f"folder:{tmp_path / 'one'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("representations", ["--few", "100000"], "--many must be at least twice --few = 100000"),
+        ("denoising", ["--few", "1000", "--many", "2000"], "--images must hold at least 2500"),
+        ("jacobian", ["--dimension", "3"], "--dimension must be at least 5"),
+        ("jacobian", ["--images", "npz:nowhere.npz"], "--images must name a file"),
+        ("sampling", ["--ranks", "2", "2"], "--ranks must be distinct"),
+        ("sampling", ["--learning-rate", "0"], "--learning-rate must be above 0"),
+        ("sampling", ["--conditional-steps", "0"], "--conditional-steps must be at least 1"),
+        ("steering", ["--rank", "6"], "--dimension must be at least 9"),
+        ("steering", ["--iterations", "0"], "--iterations must be at least 1"),
+        ("detection", ["--components", "0"], "--components must be at least 2"),
+        ("detection", ["--draws", "0"], "--draws must be at least 1"),
+        ("detection", ["--copies", "1"], "--copies must be at least 2"),
+        ("detection", ["--levels", "0.1", "0.1"], "--levels must be distinct"),
+        ("detection", ["--deep-width", "20"], "--deep-width must be a multiple of 8"),
+        ("detection", ["--many", "100000"], "--images must hold at least 100024"),
+        ("deep_representations", ["--patch", "0"], "--patch must be at least 1"),
+        ("deep_representations", ["--patch", "3"], "--patch must divide --size = 8"),
+        ("deep_representations", ["--few", "100000"], "--images must hold at least 100010"),
+        ("deep_representations", ["--layer", "block7.hidden"], "--layer must be one of embedding, block0.attention"),
+        ("score_model", ["--activations", "nowhere.npz"], "--activations must be a file"),
+        ("score_model", ["--fpr", "1"], "--fpr must lie in (0, 1)"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(name, arguments, message, tmp_path):
+    assert message in _refusal(name, *arguments, "--out", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["representations", "denoising", "detection", "deep_representations"])
+def test_a_folder_of_one_image_is_refused(name, one_image, tmp_path):
+    message = _refusal(name, "--images", one_image, "--out", str(tmp_path / "out"))
+    assert "--images must hold at least" in message
+    assert "holds 1" in message
+    assert not (tmp_path / "out").exists()
+
+
+GOOD = {"layer": np.eye(6), "memorized": np.arange(6) < 2}
+
+
+def _saved(path, **arrays):
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"memorized": np.full(6, 0.5)}, "memorized"),
+        ({"memorized": np.zeros(6)}, "at least two samples"),
+        ({"memorized": np.asarray(["yes", "no"] * 3)}, "memorized"),
+        ({"memorized": np.arange(5) < 2}, "layer"),
+        ({"layer": np.asarray([["a", "b"]] * 6)}, "must hold numbers"),
+        ({"layer": np.arange(6.0)}, "must have shape (6, ...)"),
+        ({"layer": np.zeros((6, 0))}, "must have shape (6, ...)"),
+        ({"layer": np.full((6, 2), np.nan)}, "must be finite"),
+        ({"layer": np.asarray([[{}, 1]] * 6, dtype=object)}, "--activations must be an .npz of numeric arrays"),
+        ({"inputs": np.zeros((5, 2))}, "inputs"),
+        ({"denoised": np.zeros((6, 2))}, "denoised"),
+    ],
+)
+@pytest.mark.parametrize("name", ["score_model", "deep_representations"])
+def test_bad_files_of_activations_are_refused(name, changes, message, tmp_path):
+    file = _saved(tmp_path / "file.npz", **(GOOD | changes))
+    said = _refusal(name, "--activations", file, "--out", str(tmp_path / "out"))
+    assert message in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_none_of_numpys_are_refused(tmp_path):
+    (tmp_path / "garbage.npz").write_bytes(b"no archive at all")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.save(tmp_path / "single.npy", np.eye(6))
+    whole = (tmp_path / "whole.npz").with_suffix(".npz")
+    _saved(whole, **GOOD)
+    (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:300])
+    for name in ("garbage.npz", "empty.npz", "single.npy", "cut.npz", "nowhere.npz"):
+        with pytest.raises(ValueError, match="--activations"):
+            read_activations(str(tmp_path / name))
+    with pytest.raises(ValueError, match="--activations must hold `memorized`"):
+        read_activations(_saved(tmp_path / "none.npz"))
+    assert read_activations(str(whole)).memorized.sum() == 2
+
+
+def test_a_column_of_labels_is_a_vector_and_controls_are_read(tmp_path):
+    arrays = GOOD | {"memorized": GOOD["memorized"][:, None].astype(float), "inputs": np.eye(6), "denoised": np.eye(6)}
+    saved = read_activations(_saved(tmp_path / "file.npz", **arrays))
+    assert saved.memorized.shape == (6,)
+    assert list(saved.layers) == ["layer"]
+    assert saved.inputs is not None
+    assert saved.denoised is not None
+
+
+def _digests(name, *arguments):
+    sim = importlib.import_module(f"sims.{name}").SIM
+    config, _ = launch.parse(sim.name, sim.config, sim.smoke, ["--smoke", *arguments])
+    given = launch.flat(sim.resolve(config))
+    return {field: given[field] for field in ("digest", "images_digest") if field in given}
+
+
+@pytest.mark.parametrize("name", ["score_model", "deep_representations"])
+def test_the_contents_of_a_file_decide_the_record(name, tmp_path):
+    one, renamed, other = (
+        _digests(name, "--activations", _saved(tmp_path / f"{file}.npz", **(GOOD | {"layer": factor * np.eye(6)})))
+        for file, factor in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert one["digest"]
+    assert one == renamed
+    assert one != other
+
+
+def test_the_contents_of_a_folder_of_images_decide_the_record_also_at_equal_sizes(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+
+    def write(count, shift):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        for row in range(count):
+            image.fromarray(np.roll(pixels[row], shift)).save(tmp_path / "images" / f"{row:02d}.bmp")
+        return _digests("denoising", "--images", f"folder:{tmp_path / 'images'}")["images_digest"]
+
+    first, same, other = write(40, 0), write(40, 0), write(40, 1)
+    assert first
+    assert first == same
+    assert first != other
+    assert _digests("denoising")["images_digest"] == ""
