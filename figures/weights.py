@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _summary
+from dae_theory import compare
 from figures.look import pictures, style
 
 LOOKS = (("o", "#0072B2", "-"), ("s", "#D55E00", "--"), ("^", "#009E73", "-."), ("D", "#CC79A7", ":"))
@@ -23,19 +23,20 @@ PLACES = 8
 def draw(data: xr.Dataset) -> Figure:
     """Pictures of a set in a column of their own; measurements below."""
     figure = plt.figure(figsize=(style.PAGE, 6.6))
+    rows = compare.kept(data)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.65, 1))
     top, bottom = halves
     parts = top.subfigures(1, data.sizes["set"], squeeze=False)
     for number, name in enumerate(data["set"].values):
-        _columns(parts[0, number], data.sel(set=name), str(name), first=number == 0)
+        _columns(parts[0, number], data.sel(set=name), str(name), rows, first=number == 0)
     axes = bottom.subplots(1, 3)
-    _match(axes[0], data)
+    _match(axes[0], data, rows)
     _angles(axes[1], data)
     _gains(axes[2], data)
     return figure
 
 
-def _columns(part: Any, at: xr.Dataset, name: str, *, first: bool) -> None:
+def _columns(part: Any, at: xr.Dataset, name: str, rows: list[compare.Row], *, first: bool) -> None:
     """Six strips: learned over analytic for few centred images, few as they are, and many."""
     axes = part.subplots(6, 1, gridspec_kw={"height_ratios": (1.75, 1, 1.75, 1, 1, 1.4)})
     few, decay = at.attrs["few"], float(at["few_decay"].isel(centred=0, decay=0))
@@ -48,53 +49,72 @@ def _columns(part: Any, at: xr.Dataset, name: str, *, first: bool) -> None:
         learned = pictures.square(cell["learned_picture"], int(cell["few_side"]))[:live]
         analytic = pictures.square(cell["analytic_picture"], int(cell["few_side"]))
         pictures.strip(
-            axes[row], list(learned), places=PLACES, below=texts, label="learned" if first else "",
+            axes[row],
+            list(learned),
+            places=PLACES,
+            below=texts,
+            label="learned" if first else "",
             below_label="cosine\nnorm" if first else "",
-        )  # fmt: skip
+        )
         pictures.strip(axes[row + 1], list(analytic), places=PLACES, label="$r_ix_i$ (9)" if first else "")
         words = "centred" if centred else "as they are"
-        first_decay = cell.isel(decay=0)
-        stored = first_decay["cosine"].min() >= 0.999 and abs(first_decay["norm_ratio"] - 1).max() <= 0.02
+        judged = [one for one in rows if one.claim.startswith(f"few {name}, {words}, λ = {decay:.3g}: ")]
+        stored = {one.verdict for one in judged} == {"agrees"}
         claim = "columns are the samples" if stored else "not the samples"
         axes[row].set_title(
             rf"{name}, {words}, $n={few}$, $\lambda={decay:.3g}$,"
-            rf" cosines $\leq{float(cell['largest_cosine']):+.2f}$:" f"\n{claim}",
-            loc="left", fontsize=7,
-        )  # fmt: skip
+            rf" cosines $\leq{float(cell['largest_cosine']):+.2f}$:"
+            f"\n{claim}",
+            loc="left",
+            fontsize=7,
+        )
     cell = at.sel(centred=False)
     learned = pictures.square(cell["many_picture"], int(cell["many_side"]))
     analytic = pictures.square(cell["eigen_picture"], int(cell["many_side"]))
     captured = [f"{float(value):.4f}" for value in cell["captured"].isel(seed=0).values[: len(analytic)]]
     pictures.strip(axes[4], list(learned), places=PLACES, label="learned" if first else "")
     pictures.strip(
-        axes[5], list(analytic), places=PLACES, below=captured, label="$u_j$ (8)" if first else "",
+        axes[5],
+        list(analytic),
+        places=PLACES,
+        below=captured,
+        label="$u_j$ (8)" if first else "",
         below_label="in span $W$" if first else "",
-    )  # fmt: skip
+    )
     axes[4].set_title(
         rf"{name}, as they are, $n={int(cell['samples'])}$, $\lambda={float(cell['weight_decay']):.3g}$:"
         "\ncolumns span the principal directions",
-        loc="left", fontsize=7,
-    )  # fmt: skip
+        loc="left",
+        fontsize=7,
+    )
 
 
-def _match(axes: Axes, data: xr.Dataset) -> None:
+def _match(axes: Axes, data: xr.Dataset, rows: list[compare.Row]) -> None:
     """Every matched column: how far from the sample's direction, how far from the predicted norm."""
-    axes.axhspan(-2, 2, color="0.9", linewidth=0, zorder=0)
+    cosine, norm = (row.predicted for row in rows[:2])
+    assert cosine is not None
+    assert norm is not None
+    axes.axhspan(-100 * norm, 100 * norm, color="0.9", linewidth=0, zorder=0)
     axes.axhline(0, color="0.35", linewidth=0.9)
-    axes.axvline(1e-3, color="0.35", linewidth=0.9, linestyle=":")
+    axes.axvline(1 - cosine, color="0.35", linewidth=0.9, linestyle=":")
     looks = iter(LOOKS)
     for name in data["set"].values:
         for centred in data["centred"].values:
             marker, color, _ = next(looks)
             at = data.sel(set=name, centred=centred)
             axes.plot(
-                np.maximum(1 - at["cosine"].values.ravel(), 1e-7), 100 * (at["norm_ratio"].values.ravel() - 1), marker,
-                color=color, label=f"{name}, {'centred' if centred else 'as they are'}", alpha=0.8,
-            )  # fmt: skip
+                np.maximum(1 - at["cosine"].values.ravel(), 1e-7),
+                100 * (at["norm_ratio"].values.ravel() - 1),
+                marker,
+                color=color,
+                label=f"{name}, {'centred' if centred else 'as they are'}",
+                alpha=0.8,
+            )
     axes.set_xscale("log")
     axes.set(
-        xlabel="direction error $1-\\cos(w_j, x_i)$", ylabel=r"norm error $\|w_j\|/(r_i\|x_i\|)-1$ (%)",
-    )  # fmt: skip
+        xlabel="direction error $1-\\cos(w_j, x_i)$",
+        ylabel=r"norm error $\|w_j\|/(r_i\|x_i\|)-1$ (%)",
+    )
     axes.legend(loc="lower left", fontsize="x-small", frameon=True, framealpha=1, edgecolor="none")
     style.panel_letter(axes, "a", "few: every matched column")
 
@@ -108,15 +128,23 @@ def _angles(axes: Axes, data: xr.Dataset) -> None:
             angle = at["angle"].isel(direction=slice(0, int(at["resolved"])))
             share = np.arange(1, angle.sizes["direction"] + 1) / angle.sizes["direction"]
             axes.plot(
-                share, angle.mean("seed"), marker, color=color, linestyle=line, markersize=2.5, linewidth=0.7,
+                share,
+                angle.mean("seed"),
+                marker,
+                color=color,
+                linestyle=line,
+                markersize=2.5,
+                linewidth=0.7,
                 label=f"{name}, {'centred' if centred else 'as they are'}: median {float(angle.median()):.1f}°",
-            )  # fmt: skip
+            )
             if angle.sizes["seed"] > 1:
                 axes.fill_between(share, angle.min("seed"), angle.max("seed"), color=color, alpha=0.2, linewidth=0)
     axes.set_yscale("log")
     axes.set(
-        xlabel="rank among the angles", ylabel=r"principal angle $\theta_j$ (degrees)", ylim=(None, 300),
-    )  # fmt: skip
+        xlabel="rank among the angles",
+        ylabel=r"principal angle $\theta_j$ (degrees)",
+        ylim=(None, 300),
+    )
     axes.legend(loc="upper left", fontsize="x-small")
     style.panel_letter(axes, "b", r"many: $W$ against the block solution")
 
@@ -131,47 +159,17 @@ def _gains(axes: Axes, data: xr.Dataset) -> None:
             gain = at["gain"]
             error = gain.std("seed", ddof=1) / np.sqrt(gain.sizes["seed"]) if gain.sizes["seed"] > 1 else None
             axes.errorbar(
-                at["gain_theory"], gain.mean("seed"), yerr=error, fmt=marker, color=color, markersize=2.5,
+                at["gain_theory"],
+                gain.mean("seed"),
+                yerr=error,
+                fmt=marker,
+                color=color,
+                markersize=2.5,
                 label=f"{name}, {'centred' if centred else 'as they are'}",
-            )  # fmt: skip
+            )
     axes.set(
-        xlabel=r"predicted gain $(\Lambda_j-n\lambda)/(\Lambda_j+n\sigma^2)$", ylabel=r"learned $\sigma_j(W)^2$",
-    )  # fmt: skip
+        xlabel=r"predicted gain $(\Lambda_j-n\lambda)/(\Lambda_j+n\sigma^2)$",
+        ylabel=r"learned $\sigma_j(W)^2$",
+    )
     axes.legend(loc="upper left", fontsize="x-small")
     style.panel_letter(axes, "c", "many: gains of the directions")
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """Match of the few, centred and not; angles and gains of the many."""
-    rows = []
-    for name in data["set"].values:
-        for centred in data["centred"].values:
-            at, words = data.sel(set=name, centred=centred), f"{name}, {'centred' if centred else 'as they are'}"
-            worst = abs(at["norm_ratio"] - 1).max()
-            rows += [
-                _summary.number(
-                    f"few {words}: smallest cosine of a column with its sample",
-                    "(9)  columns r_i x_i",
-                    at["cosine"].min(),
-                    0.999,
-                    relation="≥",
-                ),
-                _summary.number(f"few {words}: largest error of a norm", "(9)  r_i", worst, 0.02, relation="≤"),
-            ]
-        at = data.sel(set=name, centred=False)
-        resolved = at.isel(direction=slice(0, int(at["resolved"])))
-        rows += [
-            _summary.mean(
-                f"many {name}, as they are: median principal angle to the block solution, degrees",
-                "(7)",
-                at["angle"].median("direction"),
-            ),
-            _summary.mean(
-                f"many {name}, as they are: σ_j(W)² over the gain, mean over j",
-                "(8)  (Λ_j − nλ)/(Λ_j + nσ²)",
-                (resolved["gain"] / resolved["gain_theory"]).mean("direction"),
-                1.0,
-                tolerance=0.05,
-            ),
-        ]
-    return rows
