@@ -106,9 +106,13 @@ def test_one_sample_and_one_open_neuron_against_the_closed_form(a, b):
     first = jnp.outer(direction, jnp.asarray([1.0, 0.0, 0.0, 0.0]))
     times = jnp.asarray([0.0, 0.2, 0.5, 1.0, 1.4, 4.0])
     flow = dynamics.gradient_flow(
-        Weights(decoder=b * first, encoder=a * first), radius * jnp.tile(direction, (N, 1)), noise_std=noise_std,
-        weight_decay=0.0, times=times, tolerance=1e-9,
-    )  # fmt: skip
+        Weights(decoder=b * first, encoder=a * first),
+        radius * jnp.tile(direction, (N, 1)),
+        noise_std=noise_std,
+        weight_decay=0.0,
+        times=times,
+        tolerance=1e-9,
+    )
     along, answer = _scalar_solution(a, b, radius, noise_std, np.asarray(times))
     assert np.ptp(along) > 0.5  # it grows from small to its end, so every phase is compared
     for measured, expected in ((flow.weights.encoder, along), (flow.weights.decoder, answer)):
@@ -195,9 +199,15 @@ def test_stochastic_descent_follows_the_flow_with_noise_like_the_root_of_the_rat
     @jax.jit
     def ends(steps):
         settings = training.Settings(
-            steps=1600, width=P, learning_rate=1 / steps, init_scale=0.5, optimizer=optax.sgd,
-            schedule=training.constant_rate, record_at=(100, 400), **NUMBERS,
-        )  # fmt: skip
+            steps=1600,
+            width=P,
+            learning_rate=1 / steps,
+            init_scale=0.5,
+            optimizer=optax.sgd,
+            schedule=training.constant_rate,
+            record_at=(100, 400),
+            **NUMBERS,
+        )
         return jax.vmap(lambda key: training.train(key, x, settings, observe=lambda w: w).history.observed)(keys)
 
     flow = jax.vmap(lambda key: dynamics.gradient_flow(_start(key), x, times=TIMES, **NUMBERS))(keys)
@@ -262,10 +272,19 @@ def test_refusals(weights, x, mixture, refused):
         return dynamics.gradient_flow(w, source, **{"times": [1.0], **NUMBERS, **changed})
 
     for name, value in (
-        ("times", [-1.0, 1.0]), ("times", [1.0, 1.0]), ("times", [2.0, 1.0]), ("times", []), ("times", 1.0),
-        ("times", [jnp.nan]), ("tolerance", 0.0), ("tolerance", -1e-6), ("max_steps", 0), ("noise_std", -0.1),
-        ("weight_decay", -1.0), ("samples", N + 1),
-    ):  # fmt: skip
+        ("times", [-1.0, 1.0]),
+        ("times", [1.0, 1.0]),
+        ("times", [2.0, 1.0]),
+        ("times", []),
+        ("times", 1.0),
+        ("times", [jnp.nan]),
+        ("tolerance", 0.0),
+        ("tolerance", -1e-6),
+        ("max_steps", 0),
+        ("noise_std", -0.1),
+        ("weight_decay", -1.0),
+        ("samples", N + 1),
+    ):
         with refused(name):
             flow(**{name: value})
     with refused("x_or_mixture"):

@@ -74,9 +74,15 @@ def test_linear_model_is_the_net_to_second_order(y):
 def test_one_step_of_descent_moves_the_output_by_the_kernel(key, y):
     """f(y') after a step of rate η changes by −2η (1/n) Σ_i K(y', y_i)(f(y_i) − x_i), exactly for the linear model."""
     settings = training.Settings(
-        steps=1, width=P, noise_std=0.0, learning_rate=0.01, init_scale=1.0, optimizer=optax.sgd,
-        schedule=training.constant_rate, denoiser=dynamics.linearized,
-    )  # fmt: skip
+        steps=1,
+        width=P,
+        noise_std=0.0,
+        learning_rate=0.01,
+        init_scale=1.0,
+        optimizer=optax.sgd,
+        schedule=training.constant_rate,
+        denoiser=dynamics.linearized,
+    )
     start = training.initial_weights(key, D, P, scale=1.0, tied=False, neurons=P, dtype=y.dtype)
     ended = training.train(key, y, settings).weights
     residual = denoise(start, y) - y
@@ -96,9 +102,15 @@ def test_runs_from_large_weights_are_lazy_and_become_the_linear_model(y):
     def run(key, scale):
         # the kernel grows like α²: the rate times it is the same at every scale
         settings = training.Settings(
-            steps=200, width=8, noise_std=0.2, learning_rate=0.05 / scale**2, init_scale=scale, optimizer=optax.sgd,
-            schedule=training.constant_rate, denoiser=dynamics.centered,
-        )  # fmt: skip
+            steps=200,
+            width=8,
+            noise_std=0.2,
+            learning_rate=0.05 / scale**2,
+            init_scale=scale,
+            optimizer=optax.sgd,
+            schedule=training.constant_rate,
+            denoiser=dynamics.centered,
+        )
         start = training.initial_weights(key, D, 8, scale=scale, tied=False, neurons=8, dtype=x.dtype)
         net = training.train(key, x, settings).weights
         linear = training.train(key, x, settings.replace(denoiser=dynamics.centered_linearized)).weights

@@ -178,9 +178,10 @@ def test_the_page_knows_every_cell_of_the_phase_diagram(page):
         shown = np.reshape(cell["columns"], (-1, columns.shape[1])) * cell["size"] / 99
         assert shown.shape == alive.shape
         np.testing.assert_allclose(
-            np.sort(np.linalg.norm(shown, axis=1)), np.sort(np.linalg.norm(alive, axis=1)),
+            np.sort(np.linalg.norm(shown, axis=1)),
+            np.sort(np.linalg.norm(alive, axis=1)),
             atol=cell["size"] / 99 * np.sqrt(columns.shape[1]),
-        )  # fmt: skip
+        )
 
 
 def test_the_opened_nets_are_those_of_the_map():

@@ -23,9 +23,15 @@ def x():
 def test_one_step_of_gradient_descent_is_the_gradient_of_equation_6(key, x, tied):
     x = x.astype(jnp.float64)
     settings = Settings(
-        steps=1, width=3, noise_std=0.3, weight_decay=0.05, learning_rate=0.1, tied=tied,
-        optimizer=optax.sgd, schedule=training.constant_rate,
-    )  # fmt: skip
+        steps=1,
+        width=3,
+        noise_std=0.3,
+        weight_decay=0.05,
+        learning_rate=0.1,
+        tied=tied,
+        optimizer=optax.sgd,
+        schedule=training.constant_rate,
+    )
     trained = train(key, x, settings)
     start = training.initial_weights(key, 4, 3, scale=0.1, tied=tied, neurons=3, dtype=x.dtype)
     y = x + 0.3 * jax.random.normal(derive(key, "noise", 0), x.shape, x.dtype)
@@ -147,9 +153,15 @@ def test_a_diverged_run_is_data(key, x):
 
 def test_refusals(key, x, refused):
     for name, value in (
-        ("noise_std", -0.1), ("weight_decay", -1.0), ("learning_rate", 0.0), ("init_scale", 0.0), ("steps", 0),
-        ("width", 0), ("batch_size", 0), ("record_at", (31,)),
-    ):  # fmt: skip
+        ("noise_std", -0.1),
+        ("weight_decay", -1.0),
+        ("learning_rate", 0.0),
+        ("init_scale", 0.0),
+        ("steps", 0),
+        ("width", 0),
+        ("batch_size", 0),
+        ("record_at", (31,)),
+    ):
         with refused(name):
             train(key, x, SETTINGS.replace(**{name: value}))
     with refused("x"):

@@ -18,8 +18,17 @@ from dae_theory import checks
 _INSTALL = "pip install 'dae_theory[images]'"
 _FASHION = Path("/usr/share/datasets/fashion-mnist")
 _FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 class UnreadableError(Exception):
