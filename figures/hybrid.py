@@ -1,7 +1,7 @@
-"""Duplicates beside abundant clusters: a sample gets a neuron of its own from m* = nλ/‖x‖² copies on, Cor. 3.4.
+"""Duplicates beside abundant components: a sample gets a neuron of its own from m* = nλ/‖x‖² copies on, Cor. 3.4.
 
 Left: squared norm of the neurons on the duplicated sample against m, [X3] as a line, m* marked, the band between never
-and always stored in grey. Middle: the clusters' norms keep to (8) meanwhile. Right: the share of nets that stored it.
+and always stored in grey. Middle: the components' norms keep to (8) meanwhile. Right: the share of nets that stored it.
 """
 
 from typing import Any
@@ -12,7 +12,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures import _summary
 from figures.look import shares, style
 
 THEORY: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.3}
@@ -20,10 +19,10 @@ POINTS: dict[str, Any] = {"fmt": "o", "color": "#0072B2"}
 
 
 def draw(data: xr.Dataset) -> Figure:
-    """Sample, clusters, survival."""
+    """Sample, components, survival."""
     figure, panels = plt.subplots(1, 3, figsize=(style.PAGE, 2.7))
     _sample(panels[0], data)
-    _clusters(panels[1], data)
+    _components(panels[1], data)
     _survival(panels[2], data)
     for axes in panels:
         axes.set_xscale("log")
@@ -54,29 +53,31 @@ def _sample(axes: Axes, data: xr.Dataset) -> None:
     style.panel_letter(axes, "a", "the duplicated sample")
 
 
-def _clusters(axes: Axes, data: xr.Dataset) -> None:
+def _components(axes: Axes, data: xr.Dataset) -> None:
     looks = (("o", "#0072B2", "-"), ("s", "#009E73", "--"), ("^", "#CC79A7", "-."))
-    for cluster, (marker, color, line) in zip(range(data.sizes["cluster"]), looks, strict=False):
-        at = data.isel(cluster=cluster)
+    for component, (marker, color, line) in zip(range(data.sizes["component"]), looks, strict=False):
+        at = data.isel(component=component)
         axes.plot(
             data["copies"],
-            at["clusters_theory"],
+            at["components_theory"],
             linestyle=line,
             color=color,
-            label=f"theory (8), cluster {cluster + 1}",
+            label=f"theory (8), component {component + 1}",
         )
-        sem = at["clusters"].std("seed", ddof=1) / np.sqrt(data.sizes["seed"])
-        axes.errorbar(data["copies"], at["clusters"].mean("seed"), yerr=sem, fmt=marker, color=color, label="nets")
-    middle = float(data["clusters_theory"].mean())
-    axes.set(ylabel=r"norm of a cluster's neurons, $\|W_k\|_F^2$", ylim=(0, 1.6 * middle))
+        sem = at["components"].std("seed", ddof=1) / np.sqrt(data.sizes["seed"])
+        axes.errorbar(data["copies"], at["components"].mean("seed"), yerr=sem, fmt=marker, color=color, label="nets")
+    middle = float(data["components_theory"].mean())
+    axes.set(ylabel=r"norm of a component's neurons, $\|W_k\|_F^2$", ylim=(0, 1.6 * middle))
     axes.legend(loc="lower left", fontsize="x-small")
-    style.panel_letter(axes, "b", "the clusters beside it")
+    style.panel_letter(axes, "b", "the components beside it")
 
 
 def _survival(axes: Axes, data: xr.Dataset) -> None:
-    stored = (data["sample"] > data.attrs["survives"]).transpose("copies", "seed")
-    for copies, row in zip(data["copies"].values, stored.values, strict=True):
-        shares.point(axes, copies, row, **POINTS)
+    norms = data["sample"].transpose("copies", "seed")
+    for copies, row in zip(data["copies"].values, norms.values, strict=True):
+        finite = row[np.isfinite(row)]  # others diverged
+        if finite.size:
+            shares.point(axes, copies, finite > data.attrs["survives"], **POINTS)
     axes.errorbar([], [], yerr=[], label="nets, 95 % interval", **POINTS)
     star, copies = data.attrs["star"], data["copies"].values
     axes.plot([copies[0], star, star, copies[-1]], [0, 0, 1, 1], label="theory", **THEORY)
@@ -84,27 +85,3 @@ def _survival(axes: Axes, data: xr.Dataset) -> None:
     axes.set(ylabel="share of nets that stored $x$", ylim=(-0.05, 1.75), yticks=(0, 0.5, 1))
     axes.legend(loc="upper left", fontsize="x-small")
     style.panel_letter(axes, "c", "survival")
-
-
-def summary(data: xr.Dataset) -> list[_summary.Row]:
-    """Threshold, norms of the sample and of the clusters."""
-    given, stored = data.attrs, data["sample"].where(data["sample_theory"] > 0)
-    ratio = (stored / data["sample_theory"]).mean("copies")
-    clusters = (data["clusters"] / data["clusters_theory"]).mean(("copies", "cluster"))
-    label = "Cor. 3.4  r²‖x‖² = (m‖x‖² − nλ)/(m(‖x‖² + σ²)) [X3]"
-    below = data["sample"].sel(copies=data["copies"] < given["star"]) > given["survives"]
-    above = data["sample"].sel(copies=data["copies"] > given["star"]) > given["survives"]
-    return [
-        _summary.interval(
-            "copies from which on x is stored, between never and always",
-            "Cor. 3.4  m* = nλ/‖x‖²",
-            (given["band_low"] + given["band_high"]) / 2,
-            given["band_low"],
-            given["band_high"],
-            given["star"],
-        ),
-        _summary.share("nets below m* that stored x", "Cor. 3.4", below.sum(), below.size, 0.0),
-        _summary.share("nets above m* that stored x", "Cor. 3.4", above.sum(), above.size, 1.0),
-        _summary.mean("norm of the neurons on x over predicted, above m*", label, ratio, 1.0, tolerance=0.02),
-        _summary.mean("norm of the clusters' neurons over predicted", "(8)", clusters, 1.0, tolerance=0.02),
-    ]

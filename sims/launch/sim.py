@@ -96,7 +96,7 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
 
 def say(sim: Sim, data: xr.Dataset) -> str:
     """What the terminal shows of a record: the sim's own words, then its rows."""
-    parts = [] if sim.describe is None else [sim.describe(data)]
+    parts = [] if sim.describe is None else [sim.describe(data), ""]
     parts += [_lines(row) for row in compare.kept(data)]
     return "\n".join(parts)
 

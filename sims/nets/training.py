@@ -1,7 +1,10 @@
 """How nets are trained, as options that sims share."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from dae_theory.training import Settings
 from sims.launch import limits
@@ -26,3 +29,16 @@ class TrainingConfig:
     def settings(self, **more: Any) -> Settings:
         """Settings of `training.train` with these numbers; the others as given."""
         return Settings(steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, **more)
+
+
+def need_finite(name: str, finite: Any, learning_rate: float) -> None:
+    """Ends the sim of this name with a sentence where no net is finite: then there is nothing to judge."""
+    finite = np.asarray(finite)
+    if not finite.any():
+        sys.exit(f"{name}: all {finite.size} nets diverged at --learning-rate {learning_rate:g}; give a smaller one")
+
+
+def told_diverged(finite: Any) -> list[str]:
+    """A line where some nets diverged: they are missing from every mean and share."""
+    gone, count = int((np.asarray(finite) == 0).sum()), np.asarray(finite).size
+    return [f"{gone} of {count} nets diverged; they are left out"] if gone else []

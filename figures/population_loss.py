@@ -1,6 +1,7 @@
 """Generalization error of Cor. 3.3: trained nets approach the loss [X4], not the printed bound, as n_k grows.
 
-Test loss against the samples a cluster, with both formulas as lines; and its excess over [X4], which falls like 1/n_k.
+Test loss against the samples a component, with both formulas as lines; and its excess over [X4], which falls like
+1/n_k.
 """
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from figures._summary import Row, mean, number
 from figures.look import style
 
 LOOKS = {
@@ -27,21 +27,23 @@ def draw(data: xr.Dataset) -> Figure:
         "blocks": "blocks (7), (8) on the same samples",
     }
     for name, look in LOOKS.items():
-        left.errorbar(data["size"], *_mean(data[name]), label=labels[name], **look)
-        right.errorbar(data["size"], *_mean(data[name] - data["population"]), **look)
+        left.errorbar(data["per_component"], *_mean(data[name]), label=labels[name], **look)
+        right.errorbar(data["per_component"], *_mean(data[name] - data["population"]), **look)
     population, printed = float(data["population"]), float(data["printed"])
     for value, line, text, place in (
         (population, "-", rf"theory [X4], bias and noise: {population:.3f}", (3, -9)),
         (printed, "--", f"as printed, bias alone: {printed:.3f}", (3, 3)),
     ):
         left.axhline(value, color="black", linestyle=line)
-        left.annotate(text, (data["size"].values[0], value), xytext=place, textcoords="offset points", fontsize="small")
+        left.annotate(
+            text, (data["per_component"].values[0], value), xytext=place, textcoords="offset points", fontsize="small"
+        )
     left.set(ylabel=r"test loss $E\|f(x+\sigma\epsilon)-x\|^2$", ylim=(printed / 1.6, None))
     left.legend(loc="upper right")
     style.panel_letter(left, "a", "test loss, exact under the mixture")
 
     blocks = (data["blocks"] - data["population"]).mean("seed").values
-    size = data["size"].values
+    size = data["per_component"].values
     right.plot(size, blocks[-1] * size[-1] / size, color="black", linestyle=":", label=r"$\propto 1/n_k$")
     right.legend(loc="upper right")
     right.set(ylabel="test loss − [X4]")
@@ -49,7 +51,7 @@ def draw(data: xr.Dataset) -> Figure:
     for axes in (left, right):
         _count_axis(axes, size)
     figure.suptitle(
-        f"K = {data.attrs['clusters']} clusters of {data.attrs['rank']} directions, radius/spread = "
+        f"K = {data.attrs['components']} components of {data.attrs['rank']} directions, radius/spread = "
         f"{data.attrs['separation']:g}, d = {data.attrs['dimension']}, p = {data.attrs['width']}, "
         rf"$\sigma$ = {data.attrs['noise_std']:g}, $\lambda$ = {data.attrs['weight_decay']:g}",
         x=0.01,
@@ -59,31 +61,12 @@ def draw(data: xr.Dataset) -> Figure:
     return figure
 
 
-def summary(data: xr.Dataset) -> list[Row]:
-    """The loss that nets approach, n_k → ∞, against both formulas; and what the blocks on the same samples cost."""
-    small, large = data["size"].values[-2:]
-    below, above = (data["trained"].sel(size=size) for size in (small, large))
-    limit = (large * above - small * below) / (large - small)  # the excess falls like 1/n_k
-    filters = "Σ_k ρ_k [Σ_{j≤p_k} "
-    claim = f"test loss of trained nets, extrapolated from n_k = {small} and {large}"
-    rows = [
-        mean(claim, f"[X4]  {filters}σ²e_j/(e_j + σ²) + Σ_{{j>p_k}} e_j]", limit, data["population"], tolerance=0.01),
-        mean(claim, f"Cor. 3.3 as printed, the bias alone  {filters}e_jσ⁴/(e_j + σ²)²]", limit, data["printed"],
-             tolerance=0.01),
-        number("loss of the population's filters, gates as they are", "[X4], gates open", data["population_exact"],
-               data["population"], tolerance=0.01 * float(data["population"])),
-    ]  # fmt: skip
-    gap = (data["trained"] - data["blocks"]).sel(size=large) / data["population"]
-    claim = f"trained nets − blocks on the same samples, over [X4], n_k = {large}"
-    return [*rows, mean(claim, "(7), (8)", gap, 0.0, scale=1.0, tolerance=0.01)]
-
-
 def _mean(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
     """Mean over seeds and its standard error."""
     return values.mean("seed").values, (values.std("seed", ddof=1) / np.sqrt(values.sizes["seed"])).values
 
 
 def _count_axis(axes: Axes, sizes: np.ndarray) -> None:
-    axes.set(xscale="log", yscale="log", xlabel=r"samples a cluster $n_k$")
+    axes.set(xscale="log", yscale="log", xlabel=r"samples a component $n_k$")
     axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axes.minorticks_off()
