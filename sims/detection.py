@@ -53,7 +53,7 @@ class Config:
     weight_decay: float = 1e-3
     """λ of (6)."""
     training: TrainingConfig = field(default_factory=partial(TrainingConfig, batch_size=128, learning_rate=3e-3))
-    mixture_levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
+    mixture_noise_stds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8)
     """σ at which their representations are read."""
 
     pictures: ImagesConfig = field(default_factory=partial(ImagesConfig, size=12))
@@ -65,7 +65,7 @@ class Config:
     """Images that stand in it once."""
     others: int = 300
     """Of these, and of fresh images, this many are scored each."""
-    levels: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
+    noise_stds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)
     """σ at which activations are read."""
     conditional_start: float = 0.3
     """σ at which the chains of the noise-conditional ReLU net start that confirm a sample."""
@@ -102,13 +102,13 @@ SMOKE = {
     "per_component": 30,
     "duplicates": 6,
     "steps": 1500,
-    "mixture_levels": (0.2,),
+    "mixture_noise_stds": (0.2,),
     "images": "digits",
     "size": 8,
     "image_duplicates": 4,
     "many": 20,
     "others": 20,
-    "levels": (0.4,),
+    "noise_stds": (0.4,),
     "conditional_width": 32,
     "conditional_steps": 400,
     "patch": 4,
@@ -132,8 +132,8 @@ def resolve(config: Config) -> Config:
     limits.at_least(config, seeds=2, duplicates=2, copies=2, image_duplicates=4, image_copies=2, others=4)
     limits.at_least(config, per_component=1, width=1, image_batch_size=1, conditional_width=1, draws=1, chains=1)
     limits.at_least(config, conditional_steps=1, deep_steps=1, resamples=2)
-    limits.above_zero(config, "noise_std", "conditional_start", "deep_start", "levels", "mixture_levels")
-    limits.distinct(config, "levels", "mixture_levels")
+    limits.above_zero(config, "noise_std", "conditional_start", "deep_start", "noise_stds", "mixture_noise_stds")
+    limits.distinct(config, "noise_stds", "mixture_noise_stds")
     config.mixture.check()
     config.training.check()
     if not 0 < config.fpr < 1:
@@ -216,7 +216,7 @@ def _on_images(
         images.distinct,
         network.denoise,
         network.activations,
-        config.levels,
+        config.noise_stds,
         start,
         sampling.geometric_schedule(start, 0.05, 12),
     )

@@ -39,7 +39,7 @@ def one_image(tmp_path):
         ("detection", ["--components", "0"], "--components must be at least 2"),
         ("detection", ["--draws", "0"], "--draws must be at least 1"),
         ("detection", ["--copies", "1"], "--copies must be at least 2"),
-        ("detection", ["--levels", "0.1", "0.1"], "--levels must be distinct"),
+        ("detection", ["--noise-stds", "0.1", "0.1"], "--noise-stds must be distinct"),
         ("detection", ["--deep-width", "20"], "--deep-width must be a multiple of 8"),
         ("detection", ["--many", "100000"], "--images must hold at least 100024"),
         ("deep_representations", ["--patch", "0"], "--patch must be at least 1"),

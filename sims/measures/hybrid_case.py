@@ -21,7 +21,7 @@ def hybrid_case(root: Array, config: Any, run: launch.Run) -> tuple[Case, np.nda
     Args:
         root: key of the sim.
         config: mixture, training, seeds, width, noise_std, weight_decay, per_component, duplicates, copies, chains and
-            mixture_levels, as `sims.detection` has them.
+            mixture_noise_stds, as `sims.detection` has them.
         run: the launched run.
     """
     worlds = [_world(derive(root, "world", seed), config) for seed in range(config.seeds)]
@@ -51,7 +51,7 @@ def hybrid_case(root: Array, config: Any, run: launch.Run) -> tuple[Case, np.nda
         x[0],
         grouped(model.denoise),
         activations,
-        config.mixture_levels,
+        config.mixture_noise_stds,
         config.noise_std,
     )
     shares = []
