@@ -25,6 +25,10 @@ def log_spaced(steps: int, count: int) -> tuple[int, ...]:
 
     Raises:
         ValueError: `steps` or `count` below 1, or more of them than steps.
+
+    >>> from dae_theory import schedules
+    >>> schedules.log_spaced(1000, 4)
+    (1, 10, 100, 1000)
     """
     steps, count = checks.integer("steps", steps, 1), checks.integer("count", count, 1)
     if count > steps:

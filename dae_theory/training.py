@@ -94,6 +94,12 @@ def elapsed(settings: Settings, step: ArrayLike) -> Float[Array, "*records"]:
 
     Plain stochastic gradient descent follows `dynamics.gradient_flow` at this time. `step` holds whole numbers from 0
     to the settings' steps, of any shape.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import schedules, training
+    >>> settings = training.Settings(steps=10, learning_rate=0.1, schedule=schedules.constant_rate)
+    >>> print(training.elapsed(settings, jnp.array([0, 5, 10])).round(3))
+    [0.  0.5 1. ]
     """
     with jax.numpy_dtype_promotion("standard"):
         factors = jax.vmap(settings.schedule(settings.steps))(jnp.arange(settings.steps))

@@ -1,10 +1,12 @@
-"""Every `>>>` in the library runs and prints what it says, and every function that is claimed has one."""
+"""Every `>>>` in the library runs and prints what it says, and every function that is claimed or alone has one."""
 
+import ast
 import doctest
 import importlib
 import inspect
 import pkgutil
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ PROMISED = {
     "risk": ("sampled_loss", "network_distance"),
     "training": ("train",),
     "ensemble": ("run",),
+    "dynamics": ("gradient_flow",),
     "symmetry": ("merge_parallel",),
     "detection": ("tpr_at_fpr", "bootstrap_interval"),
 }
@@ -30,8 +33,8 @@ def _modules() -> list[str]:
 
 
 def _slow(name: str) -> bool:
-    """Certificates and deep networks compile for seconds, and have tests of their own."""
-    return name.startswith(("dae_theory.certify.", "dae_theory.diffusion."))
+    """Certificates, flows and deep networks compile for seconds, and have tests of their own."""
+    return name.startswith(("dae_theory.certify.", "dae_theory.diffusion.", "dae_theory.dynamics.flow"))
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,26 @@ def test_what_is_claimed_has_an_example(name):
     module, attribute = name.rsplit(".", 1)
     documented = getattr(importlib.import_module(f"dae_theory.{module}"), attribute)
     assert ">>>" in (inspect.getdoc(documented) or ""), f"dae_theory.{name} needs a short example in its docstring"
+
+
+def test_what_nothing_uses_is_shown():
+    """A public function that neither library nor sims nor figures call is there for users: an example says how."""
+    trees = {path: ast.parse(path.read_text()) for path in (ROOT / "dae_theory").rglob("*.py")}
+    callers = [ast.parse(path.read_text()) for folder in ("sims", "figures") for path in (ROOT / folder).rglob("*.py")]
+    used: Counter[str] = Counter()
+    for tree in [*trees.values(), *callers]:
+        for node in ast.walk(tree):
+            used[node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""] += 1
+    public = [
+        (path, node)
+        for path, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+    ]
+    unseen = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path, node in public
+        if not used[node.name] and ">>>" not in (ast.get_docstring(node) or "")
+    ]
+    assert len(public) > 200
+    assert unseen == [], "show by an example how it is used, or let it go"

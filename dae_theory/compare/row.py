@@ -36,6 +36,15 @@ class Row:
         verdict: agrees | differs | undecided | measured (nothing was predicted). Where a printed form stands beside the
             corrected one, agrees says that the corrected form holds and the printed one does not, undecided that they
             cannot be told apart.
+
+    >>> from dae_theory import compare
+    >>> row = compare.number("length of a stored column", "(9)", 0.98617, 0.98620, tolerance=1e-3)
+    >>> row.verdict
+    'agrees'
+    >>> compare.mean("the same over nets", "(9)", [0.9860, 0.9863, 0.9862], 0.98620).verdict
+    'agrees'
+    >>> compare.share("nets that hold every sample", "(9)", 29, 32, 0.5, relation="≥").verdict
+    'agrees'
     """
 
     claim: str

@@ -84,6 +84,16 @@ def gradient_flow(
     Raises:
         ValueError: bad weights, samples, mixture, σ or λ; single precision; times that are negative or do not increase;
             tolerance ≤ 0; `tied` weights that differ; `samples` of a mixture.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import dynamics, model, theory
+    >>> x, numbers = jnp.array([[2.0, 0.0]]), {"noise_std": 0.1, "weight_decay": 0.1}
+    >>> start = model.Weights(decoder=0.1 * x.T, encoder=0.1 * x.T)
+    >>> flow = dynamics.gradient_flow(start, x, times=[0.0, 20.0], **numbers)
+    >>> print(flow.converged, flow.weights.encoder[:, 0, 0].round(4))
+    True [0.2    0.9862]
+    >>> print(theory.memorizing_weights(x, **numbers).encoder[0].round(4))  # where it ends
+    [0.9862]
     """
     source = _source(weights, x_or_mixture, samples)
     rows = source.means if isinstance(source, GaussianMixture) else source

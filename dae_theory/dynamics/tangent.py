@@ -27,6 +27,13 @@ def tangent_kernel(
 
     Raises:
         ValueError: inputs of another dimension than the weights.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import dynamics, model
+    >>> weights, y = model.Weights(jnp.eye(2), jnp.eye(2)), jnp.array([[1.0, 0.0]])
+    >>> print(dynamics.tangent_kernel(weights, y)[0, 0])  # ‖h‖² I, and ‖y‖² where gates are open
+    [[2. 0.]
+     [0. 1.]]
     """
     y = _inputs("y", y, weights)
     other = y if other is None else _inputs("other", other, weights)
@@ -53,6 +60,14 @@ def kernel_drift(weights: Weights, start: Weights, y: Float[Array, "m d"]) -> Fl
 
     Raises:
         ValueError: inputs of another dimension than the weights.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import dynamics, model
+    >>> start, y = model.Weights(jnp.eye(2), jnp.eye(2)), jnp.array([[1.0, 0.0], [1.0, 2.0]])
+    >>> doubled = jax.tree.map(lambda w: 2 * w, start)
+    >>> print(dynamics.kernel_drift(start, start, y), dynamics.kernel_drift(doubled, start, y))  # 2² − 1
+    0.0 3.0
     """
     y = _inputs("y", _inputs("y", y, weights), start)
 
@@ -65,7 +80,15 @@ def kernel_drift(weights: Weights, start: Weights, y: Float[Array, "m d"]) -> Fl
 
 
 def weight_movement(weights: Weights, start: Weights) -> Float[Array, ""]:
-    """‖W − W₀‖/‖W₀‖ over both matrices; NaN or infinite from W₀ = 0."""
+    """‖W − W₀‖/‖W₀‖ over both matrices; NaN or infinite from W₀ = 0.
+
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import dynamics, model
+    >>> start = model.Weights(jnp.eye(2), jnp.eye(2))
+    >>> print(dynamics.weight_movement(jax.tree.map(lambda w: 2 * w, start), start))
+    1.0
+    """
     change = jax.tree.map(jnp.subtract, weights, start)
     return jnp.sqrt(_square(change) / _square(start))
 
@@ -79,6 +102,14 @@ def linearized(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) ->
 
     Explicitly W₂ h₀ + W₂⁰ g₀ ∘ (W₁ − W₁⁰)ᵀy, with the representation h₀ and the gates g₀ of the start: a linear model.
     Trained by `training.Settings(denoiser=dynamics.linearized)`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import dynamics, model
+    >>> start = model.Weights(jnp.eye(2), jnp.eye(2))
+    >>> moved = model.Weights(1.1 * start.decoder, 1.1 * start.encoder)
+    >>> y = jnp.array([1.0, 0.0])
+    >>> print(model.denoise(moved, y).round(3), dynamics.linearized(moved, start, y).round(3))  # 1.1² and 1 + .1 + .1
+    [1.21 0.  ] [1.2 0. ]
     """
     change = jax.tree.map(jnp.subtract, weights, start)
     value, slope = jax.jvp(lambda here: denoise(here, y), (start,), (change,))
@@ -86,12 +117,28 @@ def linearized(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) ->
 
 
 def centered(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-    """f(y) − f₀(y), the net without its output at `start`: its limit at large initial weights is the linear model's."""
+    """f(y) − f₀(y), the net without its output at `start`: its limit at large initial weights is the linear model's.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import dynamics, model
+    >>> start = model.Weights(jnp.eye(2), jnp.eye(2))
+    >>> moved = model.Weights(1.1 * start.decoder, 1.1 * start.encoder)
+    >>> print(dynamics.centered(moved, start, jnp.array([1.0, 0.0])).round(3))
+    [0.21 0.  ]
+    """
     return denoise(weights, y) - denoise(start, y)
 
 
 def centered_linearized(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
-    """∂f₀(y)·(W − W₀), `linearized` without the output at `start`."""
+    """∂f₀(y)·(W − W₀), `linearized` without the output at `start`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import dynamics, model
+    >>> start = model.Weights(jnp.eye(2), jnp.eye(2))
+    >>> moved = model.Weights(1.1 * start.decoder, 1.1 * start.encoder)
+    >>> print(dynamics.centered_linearized(moved, start, jnp.array([1.0, 0.0])).round(3))
+    [0.2 0. ]
+    """
     return linearized(weights, start, y) - denoise(start, y)
 
 

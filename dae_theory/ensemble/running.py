@@ -111,6 +111,12 @@ def prepare(
             `client.get_executor()`); this process alone reads and writes the store. `retries`, how often a chunk lost
             with its worker is given out again (2). `patience`, seconds that a process waits for a chunk of the others
             before it gives up (3600).
+
+    >>> import jax, jax.numpy as jnp
+    >>> from dae_theory import ensemble
+    >>> compiling = ensemble.prepare(lambda point, _: point**2, jnp.arange(4.0), devices=jax.devices()[:1])
+    >>> print(compiling.result())
+    [0. 1. 4. 9.]
     """
     return Prepared(_compiler.submit(lambda: _plan(function, points, shared, **options).ahead()))
 

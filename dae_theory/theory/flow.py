@@ -26,6 +26,12 @@ def stored_lengths(x: Any, start: Any, noise_std: Any) -> Float[Array, " m"]:
 
     Raises:
         ValueError: `x` or `start` is no finite array of rows, their dimensions differ, or `noise_std` is not positive.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import theory
+    >>> x, start = jnp.array([[2.0, 0.0], [-2.0, 0.0]]), jnp.array([[3.0, 1.0], [-1.0, 0.5]])
+    >>> print(theory.stored_lengths(x, start, noise_std=1.5))  # 3/2.5 and 1/2.5
+    [1.2 0.4]
     """
     x, start = checks.samples("x", x), checks.samples("start", start)
     if start.shape[1] != x.shape[1]:
