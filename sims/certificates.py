@@ -49,6 +49,7 @@ class Config:
 
 
 SMOKE = {"seeds": 2, "widths": (3, 4), "samples": 4, "dimension": 4, "steps": 200, "starts": 4}
+CERTIFICATE = "(6)  G = max_u ‖g(u)‖ ≤ λ: global over all widths"
 STORED = 0.99  # cosine from which on a neuron counts as holding a sample
 
 
@@ -122,83 +123,43 @@ def _member(point: dict[str, Any], x: Any, *, config: Config, width: int) -> dic
 
 
 def judge(data: xr.Dataset) -> list[compare.Row]:
-    """What nets that hold every sample are, and those that miss one; the bound; how many nets there are of each."""
-    codes, last = data["code"], len(data.attrs["verdicts"]) - 1
-    all_held, converged = data["stored"] == data.attrs["samples"], data["converged"] == 1
-    optimal, grows = codes == last, data["growth"] > 1
-    bound = data["loss"] / data["growth"].clip(min=1) / data.attrs["stored_loss"]
-    excess = abs(data["loss"].where(optimal) / data.attrs["stored_loss"] - 1).max()
-    narrow, wide = (data["p"] < data.attrs["samples"]), (data["p"] >= data.attrs["samples"])
-    samples, seeds = data.attrs["samples"], data.sizes["seed"]
-    certificate, bound_label = "(6)  G = max_u ‖g(u)‖ ≤ λ: global over all widths", "(6)  L ≤ best L of any width · G/λ"
-    allowed = 10 * data.attrs["tolerance"]
+    """What nets that hold every sample are, and those that miss one; how many nets there are of each; the bound."""
+    return [*_shares(data), *_numbers(data)]
+
+
+def _shares(data: xr.Dataset) -> list[compare.Row]:
+    """Of all nets, of those that hold every sample and those that do not, and on both sides of p = n."""
+    samples, stationary = data.attrs["samples"], data["converged"] == 1
+    holds, optimal, grows = data["stored"] == samples, data["code"] == certify.GLOBAL, data["growth"] > 1
+    nets = xr.ones_like(holds)
+    narrow, wide = nets & (data["p"] < samples), nets & (data["p"] >= samples)
     trials = [
-        ("polished nets that are stationary", "(6)  ∂L = 0", converged, converged.size, 1.0),
-        (
-            "of the nets that hold every sample, those certified global minima",
-            certificate,
-            all_held & optimal,
-            all_held.sum(),
-            1.0,
-        ),
-        (
-            "of the nets certified global minima, those that hold every sample",
-            certificate,
-            all_held & optimal,
-            optimal.sum(),
-            1.0,
-        ),
-        (
-            "of the nets that miss a sample, those in which a new neuron would grow",
-            certificate,
-            ~all_held & grows,
-            (~all_held).sum(),
-            1.0,
-        ),
-        (
-            f"nets with p < n = {samples} that are global minima",
-            certificate,
-            optimal.where(narrow, drop=True),
-            narrow.sum() * seeds,
-            0.0,
-        ),
-        (
-            f"nets with p ≥ n = {samples} that hold every sample",
-            "(9)",
-            all_held.where(wide, drop=True),
-            wide.sum() * seeds,
-            None,
-        ),
+        ("polished nets that are stationary", "(6)  ∂L = 0", stationary, nets, 1.0),
+        ("of the nets that hold every sample, those certified global minima", CERTIFICATE, optimal, holds, 1.0),
+        ("of the nets certified global minima, those that hold every sample", CERTIFICATE, holds, optimal, 1.0),
+        ("of the nets that miss a sample, those in which a new neuron would grow", CERTIFICATE, grows, ~holds, 1.0),
+        (f"nets with p < n = {samples} that are global minima", CERTIFICATE, optimal, narrow, 0.0),
+        (f"nets with p ≥ n = {samples} that hold every sample", "(9)", holds, wide, None),
     ]
     return [
-        *(
-            compare.share(claim, label, happened.sum(), total, predicted)
-            for claim, label, happened, total, predicted in trials
-            if total > 0
-        ),
-        compare.number(
-            "growth beside the minimizer next to (9), over λ",
-            certificate,
-            data.attrs["stored_growth"],
-            1.0,
-            tolerance=allowed,
-            relation="≤",
-        ),
-        compare.number(
-            "smallest loss over growth, in units of the loss next to (9)",
-            bound_label,
-            bound.min(),
-            1.0,
-            tolerance=1e-6,
-            relation="≤",
-        ),
-        compare.number(
-            "loss of nets certified global minima over that next to (9), largest deviation",
-            certificate,
-            excess,
-            0.0,
-            tolerance=1e-9,
-        ),
+        compare.share(claim, label, (happened & among).sum(), among.sum(), predicted)
+        for claim, label, happened, among, predicted in trials
+        if among.any()
+    ]
+
+
+def _numbers(data: xr.Dataset) -> list[compare.Row]:
+    """The minimizer next to (9), and losses in units of its loss."""
+    loss = data["loss"] / data.attrs["stored_loss"]
+    excess = abs(loss.where(data["code"] == certify.GLOBAL) - 1).max()
+    bound = (loss / data["growth"].clip(min=1)).min()
+    allowed, label = 10 * data.attrs["tolerance"], "(6)  L ≤ best L of any width · G/λ"
+    growth, lowest = "growth beside the minimizer next to (9), over λ", "smallest loss over growth, in units of"
+    same = "loss of nets certified global minima over that next to (9), largest deviation"
+    return [
+        compare.number(growth, CERTIFICATE, data.attrs["stored_growth"], 1.0, tolerance=allowed, relation="≤"),
+        compare.number(f"{lowest} the loss next to (9)", label, bound, 1.0, tolerance=1e-6, relation="≤"),
+        compare.number(same, CERTIFICATE, excess, 0.0, tolerance=1e-9),
     ]
 
 
