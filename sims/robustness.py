@@ -68,7 +68,9 @@ def resolve(config: Config) -> Config:
     limits.distinct(config, "noise_stds")
     limits.above_zero(config, "noise_stds", "learning_rate", "sgd_learning_rate")
     limits.at_least(config, seeds=1, few=2, steps=1, width=config.few, decay=0)
-    return replace(config, source=config.source.resolved())
+    source = config.source.resolved()
+    source.check_count(config.few, "--few of them")
+    return replace(config, source=source)
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:

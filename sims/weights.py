@@ -84,7 +84,12 @@ def resolve(config: Config) -> Config:
     limits.at_least(config, seeds=1, few=2, many=config.few, steps=1, batch_size=1, width=config.few)
     limits.at_least(config, few_size=3, many_size=3, few_decays=0, many_decay=0)  # pictures of eight directions
     limits.above_zero(config, "noise_std", "few_learning_rate", "many_learning_rate")
-    return replace(config, sets_digest="+".join(filter(None, (contents("sets", name) for name in config.sets))))
+    digest = "+".join(filter(None, (contents("sets", name) for name in config.sets)))
+    for name in config.sets:
+        count = len(data.load_images(name, size=_side(name, config.few_size)).x)
+        if count < config.few:
+            raise ValueError(f"--few must be at most {count}, the images of {name}; got {config.few}")
+    return replace(config, sets_digest=digest)
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:

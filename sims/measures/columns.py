@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
@@ -113,7 +114,7 @@ def against_block(encoders: np.ndarray, x: Any, weight_decay: float, noise_std: 
     bases, singular, _ = np.linalg.svd(encoders, full_matrices=False)
     for basis, encoder in zip(bases, encoders, strict=True):
         angles = np.asarray(principal_angles(basis[:, :resolved], directions[:, :resolved]))
-        counted = np.asarray(alive(Weights(decoder=encoder, encoder=encoder)))
+        counted = np.asarray(alive(Weights(decoder=jnp.asarray(encoder), encoder=jnp.asarray(encoder))))
         fields["angle"].append(np.pad(np.degrees(angles), (0, kept - resolved), constant_values=np.nan))
         fields["captured"].append(np.sum((basis[:, :kept].T @ directions[:, :kept]) ** 2, axis=0))
         fields["open_gates"].append(np.mean(np.asarray(x) @ encoder[:, counted] > 0))
