@@ -15,10 +15,13 @@ from matplotlib.figure import Figure
 from figures.look import style
 
 LOOKS = {
-    "few, training": ("#D55E00", "o", "-"), "few, fresh": ("#E69F00", "^", "--"),
-    "many, training": ("#0072B2", "s", "-"), "many, fresh": ("#56B4E9", "v", "--"),
-    "memorized": ("#D55E00", "o", "-"), "others": ("#0072B2", "s", "-"),
-}  # fmt: skip
+    "few, training": ("#D55E00", "o", "-"),
+    "few, fresh": ("#E69F00", "^", "--"),
+    "many, training": ("#0072B2", "s", "-"),
+    "many, fresh": ("#56B4E9", "v", "--"),
+    "memorized": ("#D55E00", "o", "-"),
+    "others": ("#0072B2", "s", "-"),
+}
 
 
 def draw(data: xr.Dataset) -> Figure:
@@ -67,9 +70,14 @@ def _layers(axes: Axes, data: xr.Dataset) -> None:
         members = data["mean"].sel(group=group, score="participation_ratio") / data["width"]
         sem = members.std("seed", ddof=1) / np.sqrt(members.sizes["seed"]) if members.sizes["seed"] > 1 else None
         axes.errorbar(
-            members.mean("seed"), heights + 0.13 * (place - 1.5), xerr=sem, fmt=marker, color=color, markersize=4,
+            members.mean("seed"),
+            heights + 0.13 * (place - 1.5),
+            xerr=sem,
+            fmt=marker,
+            color=color,
+            markersize=4,
             label=group,
-        )  # fmt: skip
+        )
     axes.set_yticks(heights, [_words(layer) for layer in layers])
     axes.invert_yaxis()
     axes.set(xlabel="participation ratio over width", xlim=(0, None))

@@ -55,9 +55,15 @@ def _examples(part: Any, data: xr.Dataset) -> None:
     for number, name in enumerate(SHOWN):
         label = WORDS.get(name, name.replace("f_emp, ", "$f_{emp}$\n").replace("f_gt", "$f_{gt}$"))
         rows[0].annotate(
-            label, (number * (1 + pictures.GAP) + 0.5, 0), xytext=(0, 3), textcoords="offset points", ha="center",
-            va="bottom", fontsize=6.5, annotation_clip=False,
-        )  # fmt: skip
+            label,
+            (number * (1 + pictures.GAP) + 0.5, 0),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+            annotation_clip=False,
+        )
 
 
 def _ratios(axes: Axes, data: xr.Dataset) -> None:

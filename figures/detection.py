@@ -20,11 +20,17 @@ CASES = {
     "deep": "diffusion transformer,\nimages",
 }
 WORDS = {
-    "std": "std (the paper's)", "l4_over_l2": r"$\|h\|_4/\|h\|_2$", "kurtosis": "kurtosis",
-    "participation_ratio": "− participation ratio", "gini": "Gini", "max_share": "max share",
-    "combined": "all six combined", "pixel_std": "pixel std", "input_norm": "input norm",
+    "std": "std (the paper's)",
+    "l4_over_l2": r"$\|h\|_4/\|h\|_2$",
+    "kurtosis": "kurtosis",
+    "participation_ratio": "− participation ratio",
+    "gini": "Gini",
+    "max_share": "max share",
+    "combined": "all six combined",
+    "pixel_std": "pixel std",
+    "input_norm": "input norm",
     "denoising_loss": "− loss at the sample",
-}  # fmt: skip
+}
 SCORE, CONTROL, OTHERS = "#0072B2", "#D55E00", "0.65"
 
 

@@ -26,9 +26,12 @@ def draw(data: xr.Dataset) -> Figure:
             n = int(at["samples"])
             silent = regime == "many" and "centred" in str(name)
             axes.plot(
-                np.append(index[shown], index[shown][-1:] + 0.5), np.append(predicted[shown], FLOOR), linestyle=line,
-                color=color, label=f"theory, $n={n}$" + (" (not for mean 0)" if silent else ""),
-            )  # fmt: skip
+                np.append(index[shown], index[shown][-1:] + 0.5),
+                np.append(predicted[shown], FLOOR),
+                linestyle=line,
+                color=color,
+                label=f"theory, $n={n}$" + (" (not for mean 0)" if silent else ""),
+            )
             mean = at["measured"].mean("seed").values
             error = at["measured"].std("seed", ddof=1).values / np.sqrt(data.sizes["seed"])
             drawn = mean > FLOOR

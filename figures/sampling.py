@@ -61,9 +61,14 @@ def _rates(axes: Axes, data: xr.Dataset) -> None:
                 share, low, high = _interval(at[name].sel(source=source), chains)
                 drawn = max(share, FLOOR)
                 axes.errorbar(
-                    place + offset + shift, drawn, yerr=[[max(drawn - max(low, FLOOR), 0)], [max(high - drawn, 0)]],
-                    fmt=marker, color=color, markerfacecolor=fill, elinewidth=0.9,
-                )  # fmt: skip
+                    place + offset + shift,
+                    drawn,
+                    yerr=[[max(drawn - max(low, FLOOR), 0)], [max(high - drawn, 0)]],
+                    fmt=marker,
+                    color=color,
+                    markerfacecolor=fill,
+                    elinewidth=0.9,
+                )
     axes.set_xticks(range(len(ranks)), [rf"$r={rank}$" for rank in ranks])
     axes.set_xlim(-0.5, len(ranks) - 0.5)
     axes.set_xlabel("intrinsic dimension of the data")
@@ -112,9 +117,14 @@ def _lengths(axes: Axes, data: xr.Dataset) -> None:
     axes.plot(length, predicted, label="(9), one open gate", **THEORY)
     axes.axvline(1, color="black", linestyle="--", linewidth=0.9)
     axes.annotate(
-        r"$f_{\rm emp}$: all here", (1, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
-        textcoords="offset points", va="top", fontsize="small",
-    )  # fmt: skip
+        r"$f_{\rm emp}$: all here",
+        (1, 0.97),
+        xycoords=("data", "axes fraction"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="top",
+        fontsize="small",
+    )
     axes.set(xlabel=r"length $\langle x,x_i\rangle/\|x_i\|^2$", ylabel="density", xlim=(0, 3), ylim=(0, None))
     axes.legend(loc="upper right", bbox_to_anchor=(1.04, 0.93), handlelength=1.0)
     style.panel_letter(axes, "d", f"lengths, $n={data.attrs['few']}$")
@@ -129,9 +139,14 @@ def _participation(axes: Axes, data: xr.Dataset) -> None:
         axes.plot(sigma, middle, linestyle=line, color=color, label=rf"$n={data.attrs[training]}$")
     axes.axhline(1, **THEORY)
     axes.annotate(
-        "one neuron answers", (sigma.max(), 1), xytext=(0, -2), textcoords="offset points", va="top", color="0.35",
+        "one neuron answers",
+        (sigma.max(), 1),
+        xytext=(0, -2),
+        textcoords="offset points",
+        va="top",
+        color="0.35",
         fontsize="small",
-    )  # fmt: skip
+    )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.invert_xaxis()

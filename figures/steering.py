@@ -28,8 +28,12 @@ def draw(data: xr.Dataset) -> Figure:
     _responses(grid["a"], data.sel(procedure=procedures[-1]))
     style.panel_letter(grid["a"], "a", r"steered at every $\sigma$ of a sampler")
     _responses(grid["b"], data.sel(procedure=procedures[-2]))
-    style.panel_letter(grid["b"], "b", rf"steered {procedures[-2].replace(' ×', '')} times at $\sigma$ = "
-                                        f"{data.attrs['level']:.2g}")  # fmt: skip
+    style.panel_letter(
+        grid["b"],
+        "b",
+        rf"steered {procedures[-2].replace(' ×', '')} times at $\sigma$ = "
+        f"{data.attrs['level']:.2g}",
+    )
     _measure(grid["c"], data, data["largest_step"])
     grid["c"].set_yscale("log")
     grid["c"].axhline(1 / (data.attrs["doses"] - 1), color="0.6", linestyle=":", linewidth=0.9)
@@ -40,9 +44,17 @@ def draw(data: xr.Dataset) -> Figure:
     _measure(grid["d"], data, data["largest_step_halved"] / data["largest_step"])
     for level, word in ((2, "smooth"), (1, "a jump")):
         grid["d"].axhline(level, color="0.6", linestyle=":", linewidth=0.9)
-        grid["d"].annotate(word, (1, level), xycoords=("axes fraction", "data"), xytext=(0, 2 if level == 2 else -2),
-                           textcoords="offset points", ha="right", va="bottom" if level == 2 else "top",
-                           color="0.35", fontsize="small")  # fmt: skip
+        grid["d"].annotate(
+            word,
+            (1, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2 if level == 2 else -2),
+            textcoords="offset points",
+            ha="right",
+            va="bottom" if level == 2 else "top",
+            color="0.35",
+            fontsize="small",
+        )
     grid["d"].set(ylim=(0.85, 2.2), ylabel="largest step, doses halved / all")
     style.panel_letter(grid["d"], "d", "jump or steep curve?")
     _measure(grid["e"], data, data["monotonicity"])

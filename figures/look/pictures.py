@@ -16,9 +16,15 @@ def square(rows: Any, side: int) -> np.ndarray:
 
 
 def strip(
-    axes: Axes, pictures: Sequence[np.ndarray], *, places: int, below: Sequence[str] = (), label: str = "",
-    below_label: str = "", limits: tuple[float, float] | None = None,
-) -> None:  # fmt: skip
+    axes: Axes,
+    pictures: Sequence[np.ndarray],
+    *,
+    places: int,
+    below: Sequence[str] = (),
+    label: str = "",
+    below_label: str = "",
+    limits: tuple[float, float] | None = None,
+) -> None:
     """Pictures from left to right in a row, each on its own scale unless limits are given.
 
     Args:
@@ -35,9 +41,16 @@ def strip(
 
     def write(text: str, x: float, side: str) -> None:
         axes.annotate(
-            text, (x, 1), xytext=(0, -1), textcoords="offset points", ha=side, va="top", fontsize=5.5,
-            annotation_clip=False, linespacing=0.95,
-        )  # fmt: skip
+            text,
+            (x, 1),
+            xytext=(0, -1),
+            textcoords="offset points",
+            ha=side,
+            va="top",
+            fontsize=5.5,
+            annotation_clip=False,
+            linespacing=0.95,
+        )
 
     for number, picture in enumerate(pictures):
         left = number * (1 + GAP)
