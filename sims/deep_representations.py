@@ -97,7 +97,9 @@ def resolve(config: Config) -> Config:
         config = replace(config, pictures=config.pictures.resolved())
         check_deep(config, size=config.pictures.size, width="width")
         most = max(config.few, config.many)
-        config.pictures.check_count(most + config.fresh, f"the larger of --few and --many = {most}, and --fresh")
+        config.pictures.check_count(
+            most + config.fresh, f"the larger of --few and --many = {most}, and --fresh", center=True
+        )
         layers = ["embedding"] + [
             f"block{block}.{part}" for block in range(config.depth) for part in ("attention", "hidden", "stream")
         ]
@@ -231,7 +233,8 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
     spiky, balanced = pair(data)
     first, second = (data["mean"].sel(group=group, layer=layer) for group in (spiky, balanced))
     words = "{} in {}: memorized images over others"
-    for score, relation in (("std", "≥"), ("participation_ratio", "≤")):
+    expected: tuple[tuple[str, compare.Relation], ...] = (("std", "≥"), ("participation_ratio", "≤"))
+    for score, relation in expected:
         share = first.sel(score=score) / second.sel(score=score)
         rows.append(compare.mean(words.format(score.replace("_", " "), layer), "§3", share, 1.0, relation=relation))
     for score in SCORES:

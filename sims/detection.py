@@ -101,7 +101,7 @@ SMOKE = {
     "seeds": 2,
     "per_component": 30,
     "duplicates": 6,
-    "steps": 1500,
+    "steps": 300,
     "mixture_noise_stds": (0.2,),
     "images": "digits",
     "size": 8,
@@ -146,7 +146,7 @@ def resolve(config: Config) -> Config:
     config = replace(config, pictures=config.pictures.resolved())
     check_deep(config, size=config.pictures.size, width="deep_width")
     needed = config.image_duplicates + config.many + config.others
-    config.pictures.check_count(needed, "--image-duplicates, --many and --others (fresh ones) together")
+    config.pictures.check_count(needed, "--image-duplicates, --many and --others (fresh ones) together", center=True)
     return config
 
 

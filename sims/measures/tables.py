@@ -1,6 +1,6 @@
 """A score table of `detection` for the terminal, from the arrays that a record keeps of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sims import launch
@@ -9,7 +9,7 @@ CONTROLS = ("pixel_std", "input_norm", "denoising_loss")
 HEADER = ("score", "AUROC", "DeLong 95 %", "TPR", "Wilson 95 %", "FPR", "threshold")
 
 
-def score_lines(names: Sequence[Any], values: Mapping[str, Any]) -> str:
+def score_lines(names: Iterable[Any], values: Mapping[Any, Any]) -> str:
     """One line a score, in the columns of `HEADER`, controls with a star; `values` as in `ScoreTable.arrays`."""
     lines = []
     for k, name in enumerate(names):

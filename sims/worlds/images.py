@@ -1,6 +1,7 @@
 """Images that sims share: which ones, how large."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from dae_theory import data, files
 from sims.launch import limits
@@ -32,15 +33,24 @@ class ImagesConfig:
         self.check()
         return replace(self, images_digest=contents("images", self.images))
 
-    def check_count(self, least: int, words: str) -> None:
+    def check_count(self, least: int, words: str, *, center: bool = False) -> None:
         """Raises ValueError where there are fewer images than `least`, which `words` explain, or none to be read."""
-        count = len(self.load().x)
+        count = len(self.load(center=center).x)
         if count < least:
             raise ValueError(f"--images must hold at least {least} images, {words}; {self.images} holds {count}")
 
     def load(self, *, center: bool = False) -> data.Images:
         """The images, in [−1, 1] unless centred."""
-        return data.load_images(self.images, size=self.size, center=center)
+        if self.images.startswith(OF_ONES_OWN) and not self.images_digest:
+            return data.load_images(self.images, size=self.size, center=center)
+        return _loaded(self.images, self.size, center, self.images_digest)
+
+
+@lru_cache(maxsize=1)
+def _loaded(source: str, size: int, center: bool, digest: str) -> data.Images:
+    """Images whose contents are known, kept for the caller that counts them first and uses them then."""
+    del digest
+    return data.load_images(source, size=size, center=center)
 
 
 def contents(field: str, source: str) -> str:
