@@ -4,8 +4,8 @@ $$\log \tau = a + \beta \log n + s\,\varepsilon, \qquad \varepsilon \sim N(0, 1)
 
 Maximum likelihood (a censored normal regression, Tobin 1958): a run whose time is known contributes its density, one
 known to be later than t the probability 1 − Φ of that, one known to be earlier Φ. In Olsen's (1978) parameters 1/s,
-a/s, β/s the likelihood is concave, so Newton's method finds its maximum from anywhere. Dropping censored runs, or taking
-their last time for τ, would bend β towards zero.
+a/s, β/s the likelihood is concave, so Newton's method finds its maximum from anywhere. Dropping censored runs, or
+taking their last time for τ, would bend β towards zero.
 """
 
 from typing import Any
