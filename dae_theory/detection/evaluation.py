@@ -12,8 +12,9 @@ from dae_theory import checks, memorization, representation
 from dae_theory.detection import detectors, roc
 from dae_theory.detection.columns import Column, control_columns, score_columns, timed
 from dae_theory.detection.selection import ranked
-from dae_theory.detection.splits import labels_of, stratified_split
+from dae_theory.detection.splits import groups_of, labels_of, stratified_split
 from dae_theory.detection.table import Row, ScoreTable
+from dae_theory.detection.uncertainty import Uncertainty
 
 
 def evaluate(
@@ -22,12 +23,14 @@ def evaluate(
     memorized: Any,
     *,
     fit: Any = None,
+    groups: Any = None,
+    baseline: Sequence[Column] | None = None,
     combine: bool = True,
     fpr: float = 0.01,
     level: float = 0.95,
     resamples: int = 1000,
 ) -> ScoreTable:
-    """Fit thresholds on one split, report every score on the other.
+    """Fit thresholds on one split, report every score on the other, and say what of the whole table survives.
 
     A sample whose score is undefined (0/0 for a representation that is zero) can never fire: it ranks below all that
     are defined, and is counted in the row. A row without any defined score has NaN.
@@ -36,8 +39,11 @@ def evaluate(
         key: A typed key, for the split and the bootstrap.
         columns: The scores, each (n,).
         memorized: Labels, (n,): True or 1 for memorized.
-        fit: Which samples are in the fitting split, (n,); half of either class at random when None. Give it where
-            samples belong together (copies of one image must not sit in both).
+        fit: Which samples are in the fitting split, (n,); half of either class at random when None.
+        groups: What samples belong to, (n,): the source image of a crop, a person, a scene. Groups stay on one side of
+            the split, and intervals are by group. Each sample is its own when None.
+        baseline: The same scores, of the same samples, from a net that cannot have memorized them: untrained, or
+            trained on others. A score counts for what it gains over it: two sources of images differ in any net.
         combine: Whether to add a row for a logistic regression on the standardised scores (not the controls).
         fpr: False positive rate at which thresholds are fitted.
         level: Level of the intervals.
@@ -45,45 +51,57 @@ def evaluate(
 
     Raises:
         ValueError: `columns` is empty or its lengths differ; `memorized` has another length; `fit` leaves a class out
-            of a split; `key` is no typed key.
+            of a split, or tears a group of `groups` apart; `baseline` has other names or lengths than `columns`; `key`
+            is no typed key.
     """
     checks.typed_key("key", key)
     labels = labels_of(memorized)
     splitting, resampling = jax.random.split(key)
     check_lengths(columns, labels)
-    fit = stratified_split(splitting, labels) if fit is None else np.asarray(fit, dtype=bool)
+    _check_baseline(columns, baseline)
+    members = None if groups is None else groups_of(groups, labels.size)
+    fit = stratified_split(splitting, labels, groups=groups) if fit is None else np.asarray(fit, dtype=bool)
     checks.shape("fit", fit, labels.shape)
-    parts = {name: labels & mask for name, mask in (("fit", fit), ("report", ~fit))}
-    others = {name: ~labels & mask for name, mask in (("fit", fit), ("report", ~fit))}
-    counts = {name: (int(parts[name].sum()), int(others[name].sum())) for name in parts}
+    if members is not None and len(torn := np.intersect1d(members[fit], members[~fit])):
+        raise ValueError(f"fit must keep the samples of a group on one side; got {len(torn)} groups on both")
+    masks = {"fit": fit, "report": ~fit}
+    counts = {name: (int((labels & mask).sum()), int((~labels & mask).sum())) for name, mask in masks.items()}
     if min(*counts["fit"], *counts["report"]) == 0:
         raise ValueError(f"fit must leave both classes in both splits; got (memorized, others) {counts}")
 
-    combined = _combined(columns, labels, fit) if combine else []
-    rows = []
-    for index, column in enumerate([*columns, *combined]):
-        scores = ranked(column.scores)
-        rows.append(
-            _row(
-                jax.random.fold_in(resampling, index),
-                column,
-                fitting=scores[others["fit"]],
-                positive=scores[parts["report"]],
-                negative=scores[others["report"]],
-                undefined=int(np.isnan(column.scores).sum()),
-                fpr=fpr,
-                level=level,
-                resamples=resamples,
-            )
-        )
+    combined, other = (_combined(each or [], labels, fit) if combine else [] for each in (columns, baseline))
+    scored = [*columns, *combined]
+    # Where only one of the two nets has a combination, it has nothing to be compared with.
+    against = None if baseline is None else [*baseline, *((other or combined) if combined else [])]
+    uncertainty = Uncertainty.of(resampling, scored, against, labels, ~fit, members, level=level, resamples=resamples)
+    rows = tuple(_row(uncertainty, index, column, labels, fit, fpr) for index, column in enumerate(scored))
     return ScoreTable(
-        rows=tuple(rows),
+        rows=rows,
         fpr=fpr,
         fitted_on=counts["fit"],
         reported_on=counts["report"],
         level=level,
+        reported_groups=None if members is None else uncertainty.counts,
+        single_level=uncertainty.single_level,
         columns=tuple(columns),
+        memorized=labels,
+        fit=fit,
+        groups=members,
+        baseline=baseline is not None,
     )
+
+
+def _check_baseline(columns: Sequence[Column], baseline: Sequence[Column] | None) -> None:
+    if baseline is None:
+        return
+    names = [[column.name for column in each] for each in (columns, baseline)]
+    if names[0] != names[1]:
+        raise ValueError(
+            f"baseline must have the scores of columns in their order, {names[0][:6]} …; got {names[1][:6]}"
+        )
+    sizes = {np.size(column.scores) for column in (*columns, *baseline)}
+    if len(sizes) > 1:
+        raise ValueError(f"baseline must score the samples of columns; got {sorted(sizes)} samples")
 
 
 def check_lengths(columns: Sequence[Column], labels: np.ndarray) -> None:
@@ -120,34 +138,26 @@ def _take(index: int) -> detectors.Statistic:
     return lambda features: features[:, index]
 
 
-def _row(
-    key: Array,
-    column: Column,
-    *,
-    fitting: np.ndarray,
-    positive: np.ndarray,
-    negative: np.ndarray,
-    undefined: int,
-    fpr: float,
-    level: float,
-    resamples: int,
-) -> Row:
+def _row(uncertainty: Uncertainty, index: int, column: Column, labels: np.ndarray, fit: np.ndarray, fpr: float) -> Row:
+    undefined = int(np.isnan(column.scores).sum())
     nothing = roc.Interval(*[float("nan")] * 4)
     if undefined == np.size(column.scores):
         none = memorization.Rate(*[float("nan")] * 5, count=0)
         return Row(column.name, column.control, column.seconds, nothing, nothing, float("nan"), none, none, undefined)
-    threshold = float(roc.threshold_at_fpr(fitting, fpr))
-    enough = min(positive.size, negative.size) > 1
+    scores = ranked(column.scores)
+    threshold = float(roc.threshold_at_fpr(scores[fit & ~labels], fpr))
     return Row(
         name=column.name,
         control=column.control,
         seconds=column.seconds,
-        auroc=roc.bootstrap_interval(key, positive, negative, level=level, resamples=resamples),
-        delong=roc.delong_interval(positive, negative, level=level) if enough else nothing,
+        auroc=uncertainty.bootstrap(index),
+        delong=uncertainty.single(index),
         threshold=threshold,
-        tpr=memorization.rate(positive > threshold, level=level),
-        fpr=memorization.rate(negative > threshold, level=level),
+        tpr=memorization.rate(scores[~fit & labels] > threshold, level=uncertainty.level),
+        fpr=memorization.rate(scores[~fit & ~labels] > threshold, level=uncertainty.level),
         undefined=undefined,
+        simultaneous=uncertainty.together(index),
+        **uncertainty.differences(index),
     )
 
 

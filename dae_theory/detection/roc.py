@@ -53,7 +53,8 @@ def _vector(name: str, values: Any) -> np.ndarray:
     return result
 
 
-def _level(level: float) -> None:
+def check_level(level: float) -> None:
+    """Refuse a level outside (0, 1)."""
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1); got {level}")
 
@@ -143,7 +144,7 @@ def bootstrap_interval(
     0.889 True
     """
     checks.typed_key("key", key)
-    _level(level)
+    check_level(level)
     resamples = checks.integer("resamples", resamples, 2)
     positive, negative = _vector("positive", positive), _vector("negative", negative)
     size = max(1, _RESAMPLED_AT_ONCE // (positive.size + negative.size))
@@ -188,7 +189,7 @@ def delong_interval(positive: Any, negative: Any, *, level: float = 0.95) -> Int
     Raises:
         ValueError: As `auroc`; fewer than two `positive` or `negative` scores; `level` is outside (0, 1).
     """
-    _level(level)
+    check_level(level)
     positive, negative = _vector("positive", positive), _vector("negative", negative)
     for name, values in (("positive", positive), ("negative", negative)):
         if values.size < 2:
@@ -213,7 +214,7 @@ def delong_difference(first: tuple[Any, Any], second: tuple[Any, Any], *, level:
     Raises:
         ValueError: As `delong_interval`, or `second` has other numbers of samples than `first`.
     """
-    _level(level)
+    check_level(level)
     pairs = [[_vector(name, scores) for scores in pair] for name, pair in (("first", first), ("second", second))]
     if [scores.size for scores in pairs[0]] != [scores.size for scores in pairs[1]]:
         raise ValueError(f"second must score the same samples as first; got {[s.size for s in pairs[1]]}")

@@ -1,5 +1,6 @@
-"""Any `torch.nn.Module`: its activations captured and steered by forward hooks (extra `torch`)."""
+"""Any `torch.nn.Module`: scored in one call, its activations captured and steered by forward hooks (extra `torch`)."""
 
 from dae_theory.adapters.torch.hooks import add, capture, evaluating, module_names
+from dae_theory.adapters.torch.scoring import default_names, module_columns, score_module
 
-__all__ = ["add", "capture", "evaluating", "module_names"]
+__all__ = ["add", "capture", "default_names", "evaluating", "module_columns", "module_names", "score_module"]

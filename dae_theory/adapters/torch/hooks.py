@@ -59,14 +59,14 @@ def _modules(model: torch.nn.Module, names: Sequence[str]) -> dict[str, torch.nn
     return found
 
 
-def _first_tensor(name: str, output: Any) -> torch.Tensor:
+def first_tensor(name: str, output: Any) -> torch.Tensor:
     """The activation in a module's output: itself, or the first tensor of a tuple, list or mapping, also nested."""
     if isinstance(output, torch.Tensor):
         return output
     parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else ()
     for part in parts:
         try:
-            return _first_tensor(name, part)
+            return first_tensor(name, part)
         except ValueError:
             continue
     raise ValueError(f"names must be modules that return a tensor; {name!r} returned {type(output).__name__}")
@@ -130,8 +130,21 @@ def capture(
             pass, when a module returns no tensor; at the end, when one of `names` was never called (a compiled model
             calls none).
     """
-    modules = _modules(model, names)
     _refuse_moving(model)
+
+    def copied(activation: torch.Tensor) -> Any:
+        return reduce(activation if reduce is _to_cpu else activation.clone())
+
+    with reading(model, names, copied) as captured:
+        yield captured
+
+
+@contextmanager
+def reading(
+    model: torch.nn.Module, names: Sequence[str], reduce: Callable[[torch.Tensor], Any]
+) -> Iterator[dict[str, list[Any]]]:
+    """As `capture`, for a `reduce` that keeps nothing of the activation it is given: no copy is made."""
+    modules = _modules(model, names)
     captured: dict[str, list[Any]] = {name: [] for name in modules}
     called: set[str] = set()
 
@@ -139,8 +152,7 @@ def capture(
         def hook(module: Any, inputs: Any, output: Any) -> None:
             called.add(name)
             with torch.no_grad():
-                activation = _first_tensor(name, output).detach()
-                captured[name].append(reduce(activation if reduce is _to_cpu else activation.clone()))
+                captured[name].append(reduce(first_tensor(name, output).detach()))
 
         return hook
 

@@ -1,0 +1,251 @@
+"""Any torch module, scored in one call: noise, batches, hooks, rectification, pooling, scores, table."""
+
+# Where PyTorch is not installed, pyright takes this package for it.
+# pyright: reportAttributeAccessIssue=false
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from dae_theory import detection, representation
+from dae_theory.adapters.torch import hooks
+from dae_theory.detection import streaming
+
+Predict = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], Any]
+Activation = Callable[[torch.Tensor], torch.Tensor]
+
+_NORMALIZATIONS = (torch.nn.modules.batchnorm._NormBase, torch.nn.GroupNorm, torch.nn.LayerNorm)
+_NO_NONLINEARITY = (torch.nn.MultiheadAttention, torch.nn.Softmax, torch.nn.LogSoftmax)
+
+
+def relu(h: torch.Tensor) -> torch.Tensor:
+    """max(h, 0), the activation that a functional ReLU hides from hooks; of non-negative values themselves."""
+    return torch.relu(h)
+
+
+def score_module(
+    model: torch.nn.Module,
+    images: Any,
+    memorized: Any,
+    *,
+    noise_std: Sequence[float] | float,
+    predict: Predict | None = None,
+    names: Sequence[str] | None = None,
+    activation: Activation | str | None = "relu",
+    pooling: representation.Pooling = detection.channels_max,
+    statistics: Sequence[str] = tuple(representation.ORIENTATION),
+    baseline: torch.nn.Module | None = None,
+    groups: Any = None,
+    batch_size: int = 16,
+    seed: int = 0,
+    **settings: Any,
+) -> detection.ScoreTable:
+    """Which images has a denoiser memorized? Scores of every layer at every noise level, and the table.
+
+    score_module(net, images, memorized, noise_std=(0.1, 0.3), baseline=untrained)
+
+    The table holds its columns, for `best_column`, `cross_fit`, saving and plotting. The model is left bit-identical:
+    its parameters, buffers, flags, and torch's random state.
+
+    Args:
+        model, images: As `module_columns`, and so noise_std, predict, names, activation, pooling, statistics,
+            batch_size and seed.
+        memorized: Labels, (n,): True for images that are known (or suspected) to be memorized.
+        baseline: A net of the same layers that cannot have memorized them, untrained or trained on others; differences
+            from it are then the headline.
+        groups: What images belong to, (n,): their source image, person, scene.
+        settings: Passed on to `detection.evaluate`: fit, fpr, level, resamples, combine.
+
+    Raises:
+        ValueError: As `module_columns` and `detection.evaluate`.
+    """
+    if np.shape(memorized) != (len(images),):
+        raise ValueError(f"memorized must have one label for each of {len(images)} images; got {np.shape(memorized)}")
+    asked: dict[str, Any] = {
+        "noise_std": noise_std,
+        "predict": predict,
+        "activation": activation,
+        "pooling": pooling,
+        "statistics": statistics,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    if baseline is not None and names is None:
+        names = default_names(model, images, noise_std, predict)
+    columns = module_columns(model, images, names=names, **asked)
+    reference = None if baseline is None else module_columns(baseline, images, names=names, **asked)
+    key = jax.random.key(seed)
+    return detection.evaluate(key, columns, memorized, groups=groups, baseline=reference, **settings)
+
+
+def module_columns(
+    model: torch.nn.Module,
+    images: Any,
+    *,
+    noise_std: Sequence[float] | float,
+    predict: Predict | None = None,
+    names: Sequence[str] | None = None,
+    activation: Activation | str | None = "relu",
+    pooling: representation.Pooling = detection.channels_max,
+    statistics: Sequence[str] = tuple(representation.ORIENTATION),
+    batch_size: int = 16,
+    seed: int = 0,
+) -> list[detection.Column]:
+    """The scores alone, where no labels are known: as `detection.stream_columns`, of a torch module.
+
+    Args:
+        model: From noised images (b, ...) to denoised ones, on any device and in any dtype. Of a tuple, list or mapping
+            the first tensor is taken.
+        images: n images of one shape: an array, a tensor, or anything with a length and an index. They are cast to the
+            model's device and dtype a batch at a time.
+        noise_std: σ, one or several.
+        predict: From (model, noised images (b, ...), σ as a tensor (b,)) to denoised images, where the model's own call
+            is another: `lambda net, y, s: net(y, s)`, or y − s ε(y, s) of a net that predicts the noise.
+        names: Modules to read, as `module_names` gives them. None: the modules that are an activation function, if
+            there are any; else those with weights, without one that a normalization follows and without the last
+            called, which gives the output. A module called k times in a pass gives k layers: name, name#2, ….
+        activation: What is applied to what a module returns. "relu": max(h, 0), since F.relu is no module and hooks see
+            the signed values before it; an activation that was rectified anyway stays. None: nothing, refused where
+            activations are signed, which have no spikes to speak of. A callable: whatever the net applies.
+        pooling: From activations (b, ...) to vectors (b, p); torch tensors.
+        statistics: Which scores of `representation.Spikiness`.
+        batch_size: Images at once.
+        seed: Seed of the noise.
+
+    Raises:
+        ValueError: As `detection.stream_columns` and `capture`; activations are signed while `activation` is None.
+    """
+    apply = _activation(activation)
+    if names is None:
+        names = default_names(model, images, noise_std, predict)
+    place = _place(model)
+
+    def reduce(h: torch.Tensor) -> Any:
+        if h.ndim < 2:
+            raise ValueError(f"names must be modules that return (batch, ...); got a tensor of shape {tuple(h.shape)}")
+        version = h._version
+        pooled = pooling(apply(h))
+        if h._version != version:
+            raise ValueError("activation must not change the tensor it is given; got one that works in place")
+        if isinstance(pooled, torch.Tensor) and pooled.untyped_storage().data_ptr() == h.untyped_storage().data_ptr():
+            pooled = pooled.clone()  # a view, which an in-place ReLU behind the module would overwrite
+        return np.asarray(representation.as_array("activations", pooled))
+
+    with ExitStack() as stack:
+        stack.enter_context(unchanged(model))
+        captured = stack.enter_context(hooks.reading(model, names, reduce))
+
+        def forward(y: np.ndarray, level: float) -> tuple[Any, Mapping[str, Any]]:
+            for calls in captured.values():
+                calls.clear()
+            denoised = _denoise(model, predict, torch.from_numpy(y).to(**place), level)
+            layers = {}
+            for name, calls in captured.items():
+                layers |= {name if index == 0 else f"{name}#{index + 1}": h for index, h in enumerate(calls)}
+            return denoised.float().cpu().numpy(), layers
+
+        return detection.stream_columns(
+            forward, images, noise_std=noise_std, statistics=statistics, batch_size=batch_size, seed=seed
+        )
+
+
+def default_names(
+    model: torch.nn.Module, images: Any, noise_std: Sequence[float] | float, predict: Predict | None = None
+) -> list[str]:
+    """The modules that `module_columns` reads unless others are asked for, from one forward pass of the first image.
+
+    Raises:
+        ValueError: `images` is empty; the forward pass calls no module that could be read.
+    """
+    _check_model(model)
+    if len(images) == 0:
+        raise ValueError("images must hold at least one image; got none")
+    leaves = [name for name, module in model.named_modules() if name and not list(module.children())]
+    if not leaves:
+        raise ValueError(f"model must hold submodules to read; got {type(model).__name__} without any")
+    modules, order = dict(model.named_modules()), []
+
+    def noting(name: str) -> Callable[..., None]:
+        return lambda *_: order.append(name)
+
+    level = streaming.levels_of(noise_std)[0]
+    _, first = next(streaming.batches([images[0]], 1))
+    with ExitStack() as stack:
+        stack.enter_context(unchanged(model))
+        for name in leaves:
+            stack.callback(modules[name].register_forward_hook(noting(name)).remove)
+        _denoise(model, predict, torch.from_numpy(first).to(**_place(model)), level)
+    called = list(dict.fromkeys(order))
+    applied = [name for name in called if _is_activation(modules[name])]
+    if applied:
+        return applied
+    followed = {before for before, then in itertools.pairwise(order) if isinstance(modules[then], _NORMALIZATIONS)}
+    weighted = [name for name in called if any(True for _ in modules[name].parameters(recurse=False))]
+    chosen = [name for name in weighted if name not in followed][:-1]
+    if not chosen:
+        raise ValueError(f"model must have a hidden layer to read; its forward pass calls {called}: give names")
+    return chosen
+
+
+def _is_activation(module: torch.nn.Module) -> bool:
+    home = type(module).__module__
+    return home == "torch.nn.modules.activation" and not isinstance(module, _NO_NONLINEARITY)
+
+
+def _activation(activation: Any) -> Activation:
+    if activation == "relu":
+        return relu
+    if activation is not None:
+        if not callable(activation):
+            raise ValueError(f"activation must be 'relu', a callable or None; got {activation!r}")
+        return activation  # pyright: ignore[reportReturnType]
+
+    def refuse_signed(h: torch.Tensor) -> torch.Tensor:
+        if bool((h < 0).any()):
+            raise ValueError(
+                "activation must be 'relu' or a callable for modules that return negative values: a functional ReLU is "
+                "no module, and spikiness is of what comes after it; got None"
+            )
+        return h
+
+    return refuse_signed
+
+
+def _place(model: torch.nn.Module) -> dict[str, Any]:
+    """Device and dtype of the first floating parameter or buffer; the CPU in float32 where there is none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            return {"device": tensor.device, "dtype": tensor.dtype}
+    return {"device": torch.device("cpu"), "dtype": torch.float32}
+
+
+def _denoise(model: torch.nn.Module, predict: Predict | None, y: torch.Tensor, level: float) -> torch.Tensor:
+    if predict is None:
+        output = model(y)
+    else:
+        output = predict(model, y, torch.full((len(y),), level, device=y.device, dtype=y.dtype))
+    return hooks.first_tensor("model", output)
+
+
+@contextmanager
+def unchanged(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation without gradients inside; afterwards flags, buffers and torch's random state are what they were."""
+    _check_model(model)
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
+    with torch.random.fork_rng(devices=devices), hooks.evaluating(model):
+        try:
+            yield
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}")

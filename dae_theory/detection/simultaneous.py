@@ -1,0 +1,116 @@
+"""Intervals that hold all together: a table of many scores and layers has one row that looks like something by chance.
+
+Two levels are computed and the stricter is used. The bootstrap's knows how the scores hang together; it trusts that the
+standard errors are right, which they are not with a handful of memorized samples. There the labels are permuted.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.special
+from jaxtyping import Array
+
+from dae_theory import checks
+from dae_theory.detection import roc
+from dae_theory.detection.covariance import Areas, areas
+from dae_theory.detection.splits import groups_of, labels_of
+
+FEW = 30
+"""Memorized (or other) groups below which labels are permuted as well."""
+_DRAWN_AT_ONCE = 2**24
+
+
+def simultaneous_level(
+    key: Array, table: Areas, scores: Any, memorized: Any, *, groups: Any = None, level: float = 0.95
+) -> float:
+    """The level of single intervals at which all intervals of a table hold together with probability `level`.
+
+    `bootstrap_level`, and where fewer than 30 groups hold samples of a class `permutation_level`, if it is stricter.
+
+    Args:
+        key: A typed key.
+        table: `areas` of the scores.
+        scores, memorized, groups: What it was made of.
+        level: Level of all intervals together.
+
+    Raises:
+        ValueError: As `bootstrap_level` and `permutation_level`.
+    """
+    checks.typed_key("key", key)
+    first, second = jax.random.split(key)
+    found = bootstrap_level(first, table.influence, level=level)
+    if min(table.counts) < FEW:
+        found = max(found, permutation_level(second, scores, memorized, groups=groups, level=level))
+    return found
+
+
+def bootstrap_level(key: Array, influence: Any, *, level: float = 0.95, resamples: int = 2000) -> float:
+    """The level at which single intervals must stand so that all of them hold together with probability `level`.
+
+    Multiplier bootstrap of the largest statistic (Chernozhukov, Chetverikov & Kato, Ann. Statist. 41, 2013): with ξ_k
+    standard normal for each group, T = max_c |Σ_k ξ_k G_kc|/√(Σ_k G_kc²); its `level` quantile t is passed by any of
+    the c statistics as often as by the largest, and a single normal stays within ±t with the probability returned.
+    Scores that rank alike cost nothing; independent ones as much as Bonferroni's correction.
+
+    Args:
+        key: A typed key.
+        influence: G of `Areas`, (K, c), or differences of its columns; columns without variance are left out.
+        level: Level of all intervals together.
+        resamples: Draws of ξ.
+
+    Raises:
+        ValueError: `key`, `level` or `resamples` is not what is described above; `influence` has not two axes.
+    """
+    checks.typed_key("key", key)
+    roc.check_level(level)
+    resamples = checks.integer("resamples", resamples, 2)
+    influence = np.asarray(influence, dtype=float)
+    if influence.ndim != 2:
+        raise ValueError(f"influence must have shape (groups, scores); got {influence.shape}")
+    errors = np.linalg.norm(influence, axis=0)
+    unit = influence[:, errors > 0] / errors[errors > 0]
+    if unit.shape[1] == 0:
+        return level
+    size = max(1, _DRAWN_AT_ONCE // max(unit.shape))
+    largest = []
+    for part, start in enumerate(range(0, resamples, size)):
+        count = min(size, resamples - start)
+        multipliers = np.asarray(jax.random.normal(jax.random.fold_in(key, part), (count, len(unit))))
+        largest.append(np.max(np.abs(multipliers @ unit), axis=1))
+    quantile = float(np.quantile(np.concatenate(largest), level))
+    return max(level, float(2 * scipy.special.ndtr(quantile) - 1))
+
+
+def permutation_level(
+    key: Array, scores: Any, memorized: Any, *, groups: Any = None, level: float = 0.95, permutations: int = 500
+) -> float:
+    """The level of single intervals at which a share `level` of tables with permuted labels has none that excludes ½.
+
+    Labels are permuted over groups (samples when None), which is exact where, without memorization, any groups might as
+    well have been the memorized ones. Where groups hold samples of both classes labels say nothing about whole groups,
+    and nothing is permuted: `level` is returned.
+
+    Args:
+        key: A typed key.
+        scores: (c, n).
+        memorized: Labels, (n,).
+        groups: What samples belong to, (n,).
+        level: Share of permuted tables without an alarm.
+        permutations: Number of permutations.
+
+    Raises:
+        ValueError: As `areas`; `key`, `level` or `permutations` is not what is described above.
+    """
+    checks.typed_key("key", key)
+    roc.check_level(level)
+    permutations = checks.integer("permutations", permutations, 2)
+    labels = labels_of(memorized)
+    members = groups_of(groups, labels.size)
+    kinds = np.zeros(int(members.max(initial=-1)) + 1, dtype=bool)
+    kinds[members[labels]] = True
+    if np.any(kinds[members] != labels):
+        return level
+    orders = np.asarray(jax.vmap(lambda k: jax.random.permutation(k, kinds.size))(jax.random.split(key, permutations)))
+    smallest = [np.min(areas(scores, kinds[order][members], groups=groups).chance()) for order in orders]
+    return max(level, 1 - float(np.quantile(smallest, 1 - level)))
