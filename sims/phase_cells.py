@@ -52,6 +52,8 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--z must be left out: cells of two axes are opened; got {config.z}")
     if set(resolved.axes) & {"d", "K"}:
         raise ValueError("--x and --y must keep d and K: columns of different lengths are not comparable")
+    if "steps" in resolved.axes:
+        raise ValueError("--x and --y must not be steps: nets are opened at the end of their training")
     limits.at_least(config, member=0, points=1, directions=1)
     return replace(config, **{f"{letter}_values": getattr(resolved, f"{letter}_values") for letter in "xy"})
 

@@ -3,9 +3,9 @@
 python -m sims.phase_diagram                      samples n × neurons p on a simplex mixture, 768 nets
 python -m sims.phase_diagram --data mnist         the same on handwritten digits
 python -m sims.phase_diagram --x n --y sigma      another pair of axes
+python -m sims.phase_diagram --x n --y steps      training time: every net at many steps of one run, constant rate
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,21 +14,19 @@ import jax
 import numpy as np
 import xarray as xr
 
-from dae_theory import boundary, compare, ensemble
+from dae_theory import compare, ensemble
 from dae_theory.grid import Grid
 from dae_theory.training import Settings
 from sims import launch
 from sims.launch import limits
+from sims.measures.boundaries import INDEX, passes, places, with_boundary
 from sims.nets.cell import POLISHED, SWEPT, member
 from sims.nets.training import TrainingConfig
 from sims.worlds import sources
 from sims.worlds.axes import AXES, axis_values, coordinates, identities
 from sims.worlds.lines import LINES, ends, lines
 
-AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation"]
-INDEX = "train_index"  # D_gt/(D_gt + D_emp) at noisy training points: 1 = memorizing
-LEVEL = 0.5
-LOW = 0.45  # a curve that never comes down to this has no generalizing side
+AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation", "steps", "scale"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +62,9 @@ class Config:
     copies: int = 1
     """How often the first sample is present, where copies is no axis."""
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=3000))
-    """Adam."""
+    """Adam; where steps is an axis, one run to its last value, at a constant rate."""
     init_scale: float = 0.3
-    """Expected norm of an initial column."""
+    """Expected norm of an initial column, where scale is no axis."""
     tied: bool = False
     """One matrix W = W1 = W2."""
     evaluation: int = 128
@@ -85,9 +83,14 @@ class Config:
         """Values of an axis, empty where it is none."""
         return tuple(self.axes.get(name, ()))
 
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Numbers of steps at which every net is measured, where they are an axis."""
+        return tuple(int(step) for step in self.swept("steps"))
+
     def settings(self) -> Settings:
         """How every net is trained, apart from what its cell says."""
-        return self.training.settings(init_scale=self.init_scale, tied=self.tied)
+        return self.training.settings(tied=self.tied)
 
 
 SMOKE = {
@@ -130,13 +133,16 @@ def resolve(config: Config) -> Config:
         raise ValueError(f"--n must be at most {most} with these data; got {config.n}")
     if "n" in names and config.axes["n"].min() < 2:
         raise ValueError("--x-values must be at least 2 for axis n: the rule of nearest neighbours needs two samples")
+    if config.polish and config.times:
+        raise ValueError(f"--polish must be 0 where steps is an axis: it leads away from the run; got {config.polish}")
     config.source.check(dimensions=config.swept("d"), components=config.swept("K"))
     return config
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """All cells and seeds, one compiled program for every dimension and bucket of widths."""
-    grid = Grid(**config.axes, seed=range(config.seeds))
+    # times are those of one run: no axis of the ensemble, but one behind it
+    grid = Grid(**{name: values for name, values in config.axes.items() if name != "steps"}, seed=range(config.seeds))
     points = grid.points()
     source = sources.source(config.source, components=config.swept("K"))
     at = coordinates(config, points, source.dimension)
@@ -146,7 +152,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     rows = ensemble.buckets(samples, ratio=3.0) if config.polish else np.full_like(samples, samples.max())
     identity = identities(at, points["seed"])
     key = jax.random.key(config.seed)
-    run.expect(grid.size, grid.size * config.training.steps)
+    run.expect(grid.size, grid.size * (config.times[-1] if config.times else config.training.steps))
     results: dict[str, np.ndarray] = {}
     for dimension in np.unique(at["d"]):
         worlds, world = sources.draw_worlds(
@@ -166,62 +172,43 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
                     truth=source.truth_denoiser,
                     population=source.is_mixture,
                     polish=config.polish,
+                    times=config.times,
                 ),
                 {"world": world[here], "identity": identity[here]} | {name: at[name][here] for name in SWEPT},
                 worlds,
             )
             for name, values in part.items():
-                results.setdefault(name, np.full(grid.size, np.nan))[here] = np.asarray(values)
-    dataset = xr.merge([grid.dataset(results), lines(key, config, source, config.axes)])
-    for name in config.axes:
-        dataset[name].attrs["label"] = AXES[name].label
+                results.setdefault(name, np.full((grid.size, *np.shape(values)[1:]), np.nan))[here] = np.asarray(values)
+    behind = {name: ("steps",) for name in results if config.times}
+    dataset = grid.dataset(results, behind).assign_coords(config.axes)
+    dataset = xr.merge([_labelled(dataset, config), lines(key, config, source, config.axes)])
     dataset = dataset.assign_attrs(
         {"x": config.x, "y": config.y, "z": config.z or "", "data": config.source.data, "truth": source.truth_is},
         padding=float(width.sum() / at["p"].sum()),
-        level=LEVEL,
-        low=LOW,
     )
     return with_boundary(dataset)
 
 
-def with_boundary(data: xr.Dataset) -> xr.Dataset:
-    """The record, with which analytic Jacobian every net is nearer to, and the boundary in x for the other axes.
-
-    `match` is 1 at the spiky solution (9), 0 at the balanced one (Cor. 3.3). `boundary` is where the mean index over
-    seeds falls through the level on its way to `low` or less, with `boundary_low` and `boundary_high`, the ends of its
-    95 % bootstrap band, and `boundary_found`, the share of resamples that have one.
-    """
-    spiky, balanced = data["error_against_spiky"], data["error_against_balanced"]
-    data = data.assign(match=balanced / (spiky + balanced))
-    x, others = data.attrs["x"], [data.attrs[axis] for axis in "yz" if data.attrs[axis]]
-    shape = tuple(data.sizes[name] for name in others)
-    found = {name: np.full(shape, np.nan) for name in ("location", "low", "high", "found")}
-    for place, at in _cells(data, others):
-        curves = data[INDEX].sel(at).transpose("seed", x).values
-        located = boundary.locate(
-            jax.random.key(0), data[x].values, curves, data.attrs["level"], below=data.attrs["low"]
-        )
-        for name, values in found.items():
-            values[place] = getattr(located, name)
-    names = {"location": "boundary"} | {name: f"boundary_{name}" for name in ("low", "high", "found")}
-    return data.assign({names[name]: (tuple(others), values) for name, values in found.items()})
-
-
-def _cells(data: xr.Dataset, names: Sequence[str]) -> Iterator[tuple[tuple[int, ...], dict[str, Any]]]:
-    """Every place on some axes, as indices and as values."""
-    for place in np.ndindex(*(data.sizes[name] for name in names)):
-        yield place, {name: data[name].values[i] for name, i in zip(names, place, strict=True)}
+def _labelled(dataset: xr.Dataset, config: Config) -> xr.Dataset:
+    """With words for the axes, and training time also as η · steps."""
+    for name in config.axes:
+        dataset[name].attrs["label"] = AXES[name].label
+    if not config.times:
+        return dataset
+    rate = config.training.learning_rate
+    dataset["steps"].attrs["label"] += rf" at $\eta$ = {rate:g}"
+    return dataset.assign_coords(time=("steps", rate * dataset["steps"].values, {"label": "time, η · steps"}))
 
 
 def judge(data: xr.Dataset) -> list[compare.Row]:
     """Both ends of the map, then the boundary of every row beside where theory's conditions end."""
     x, others = data.attrs["x"], [data.attrs[axis] for axis in "yz" if data.attrs[axis]]
     rows = _ends(data) if (x, *others) == ("n", "p") else []
-    for _, at in _cells(data, others):
+    for _, at in places(data, others):
         found = data.sel(at)
         if np.isfinite(found["boundary"]):
-            places = ", ".join(f"{name} = {value:g}" for name, value in at.items())
-            claim = f"boundary in {x} at {places}: index = {data.attrs['level']:g}"
+            where = ", ".join(f"{name} = {value:g}" for name, value in at.items())
+            claim = f"boundary in {x} at {where}: index = {data.attrs['level']:g}"
             band = (float(found[f"boundary{end}"]) for end in ("", "_low", "_high"))
             rows.append(compare.interval(claim, _conditions(data, at), *band))
     return rows
@@ -254,25 +241,25 @@ def _ends(data: xr.Dataset) -> list[compare.Row]:
 
 def _conditions(data: xr.Dataset, at: dict[str, Any]) -> str:
     """Where theory's conditions end along x, in one row of the map."""
-    places = [f"{LINES[name][0]}: {place:.3g}" for name, place in ends(data, at).items() if np.isfinite(place)]
-    return "theory's conditions end at  " + ", ".join(places) if places else "no condition ends here"
+    found = [f"{LINES[name][0]}: {place:.3g}" for name, place in ends(data, at).items() if np.isfinite(place)]
+    return "theory's conditions end at  " + ", ".join(found) if found else "no condition ends here"
 
 
 def describe(data: xr.Dataset) -> str:
     """What the index and theory's lines mean, where there is no boundary, and how training went."""
     x, others = data.attrs["x"], [data.attrs[axis] for axis in "yz" if data.attrs[axis]]
     missing = []
-    for _, at in _cells(data, others):
+    for _, at in places(data, others):
         found = data.sel(at)
         if not np.isfinite(found["boundary"]):
             share = float(found["boundary_found"])
-            places = ", ".join(f"{name} = {value:g}" for name, value in at.items())
-            missing.append(f"{places} (one in {share:.0%} of resamples)" if share else places)
+            where = ", ".join(f"{name} = {value:g}" for name, value in at.items())
+            missing.append(f"{where} (one in {share:.0%} of resamples)" if share else where)
     failed = int((data["finite"] == 0).sum())
     paragraphs = [
         f"{data.attrs['data']}: f_gt is the {data.attrs['truth']}. Boundary in {x}: where the index D_gt/(D_gt + D_emp)"
-        f" falls below {data.attrs['level']:g} on its way to {data.attrs['low']:g} or less, of the mean over"
-        f" {data.sizes['seed']} seeds, with its 95 % bootstrap band; beside it where theory's conditions end:",
+        f" {passes(data)}, of the mean over {data.sizes['seed']} seeds, with its 95 % bootstrap band; beside it where"
+        " theory's conditions end:",
         *(f"  {label}: {meaning}" for label, meaning in LINES.values()),
         *([f"no boundary in {x} at {'; '.join(missing)}"] if missing else []),
         f"padding widths to buckets: {data.attrs['padding']:.2f} times the arithmetic; diverged runs: {failed}",

@@ -11,12 +11,12 @@ from jaxtyping import Array
 from dae_theory import certify
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
-from dae_theory.training import Settings, Trained, train
+from dae_theory.training import Settings, Trained, constant_rate, train
 from sims.measures.observables import observables
 from sims.worlds.sources import TrainingRows, World
 
 POLISHED = 1e-8  # gradient norm at which polishing stops
-SWEPT = ("n", "p", "sigma", "lambda", "copies")  # axes that a net of one dimension and bucket of widths may differ in
+SWEPT = ("n", "p", "sigma", "lambda", "copies", "scale")  # axes in which nets of one dimension and bucket may differ
 
 
 def member(
@@ -29,41 +29,44 @@ def member(
     evaluation: int,
     truth: Callable,
     population: bool,
-    polish: int,
+    polish: int = 0,
+    times: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    """Observables of one net.
+    """Observables of one net, at the end of its training or at several times of it.
 
     Args:
         point: world (index), identity, and the axes `SWEPT`.
         worlds: stacked worlds of one dimension.
         seed: root of the nets' randomness.
-        settings: of training; σ, λ come from the point, the width is that of the bucket.
+        settings: of training; σ, λ and the initial scale come from the point, the width is that of the bucket.
         rows: static bound on the number of training rows, copies included.
         evaluation: noisy points behind every mean.
         truth: (world's truth, σ) -> f_gt.
         population: the world's truth is the mixture that its samples come from, so that the test loss closes.
         polish: steps of L-BFGS on the exact objective after training; everything is measured on what they lead to.
+        times: increasing numbers of steps after which the net of one run is measured, the last of them the end; then
+            every observable has a leading axis of them. Empty for the end alone.
     """
     world, own, key = placed(point, worlds, seed=seed, rows=rows)
-    trained = train_net(key, point, own, settings)
+    trained = train_net(key, point, own, settings, times=times)
     own = replace(own, x=own.x.astype(jnp.float64))
     sigma, decay = (jnp.asarray(point[name], jnp.float64) for name in ("sigma", "lambda"))
-    weights, told = jax.tree.map(lambda w: w.astype(jnp.float64), trained.weights), {}
-    if polish:
-        weights, told = _polished(weights, own, sigma, decay, polish)
-    measured = observables(
-        weights,
-        own,
-        world,
-        key,
-        noise_std=sigma,
-        weight_decay=decay,
-        evaluation=evaluation,
-        truth=truth,
-        population=population,
-    )
-    ended = {"train_objective": trained.history.loss[-1].astype(jnp.float64), "finite": trained.finite}
-    return ended | told | measured
+
+    def measure(weights: Weights) -> dict[str, Array]:
+        weights, told = jax.tree.map(lambda w: w.astype(jnp.float64), weights), {}
+        if polish:
+            weights, told = _polished(weights, own, sigma, decay, polish)
+        told["finite"] = jnp.all(jnp.isfinite(weights.encoder)) & jnp.all(jnp.isfinite(weights.decoder))
+        levels = {"noise_std": sigma, "weight_decay": decay}
+        return told | observables(
+            weights, own, world, key, **levels, evaluation=evaluation, truth=truth, population=population
+        )
+
+    loss = trained.history.loss.astype(jnp.float64)  # mean over the steps since the time before
+    if times:
+        # one after the other: a member then needs the memory of one net's measurements
+        return {"train_objective": loss} | jax.lax.map(measure, trained.history.observed)
+    return {"train_objective": loss[-1]} | measure(trained.weights)
 
 
 def placed(point: dict[str, Any], worlds: World, *, seed: int, rows: int) -> tuple[World, TrainingRows, Array]:
@@ -73,10 +76,22 @@ def placed(point: dict[str, Any], worlds: World, *, seed: int, rows: int) -> tup
     return world, world.rows(point["n"], point["copies"], rows), key
 
 
-def train_net(key: Array, point: dict[str, Any], rows: TrainingRows, settings: Settings) -> Trained:
-    """The net of a point, trained on its rows."""
-    settings = replace(settings, noise_std=point["sigma"], weight_decay=point["lambda"])
-    return train(key, rows.x, settings, samples=rows.samples, neurons=point["p"])
+def train_net(
+    key: Array, point: dict[str, Any], rows: TrainingRows, settings: Settings, *, times: tuple[int, ...] = ()
+) -> Trained:
+    """The net of a point, trained on its rows; with times, its history holds the weights at each of them.
+
+    Where time is read off one run the rate is constant: under a schedule that ends with the run, a net in the middle of
+    it is not the net of a shorter run.
+    """
+    settings = replace(settings, noise_std=point["sigma"], weight_decay=point["lambda"], init_scale=point["scale"])
+    if times:
+        settings = replace(settings, steps=times[-1], record_at=times, schedule=constant_rate)
+    return train(key, rows.x, settings, samples=rows.samples, neurons=point["p"], observe=_itself if times else None)
+
+
+def _itself(weights: Weights) -> Weights:
+    return weights
 
 
 def _polished(

@@ -21,6 +21,9 @@ class Axis:
         integer: whether its values are whole numbers.
         values: what it runs over unless the user says otherwise.
         of_mixture: whether it changes the mixture itself, so that it exists for `--data simplex` only.
+        redraws: whether nets at two of its values draw initial weights, batches and noise of their own; otherwise they
+            are one run at several times, or start from the same directions.
+        rises: whether nets come to memorize along it, so that a boundary is where the index rises.
     """
 
     field: str
@@ -28,6 +31,8 @@ class Axis:
     integer: bool
     values: tuple[float, ...]
     of_mixture: bool = False
+    redraws: bool = True
+    rises: bool = False
 
 
 AXES: Mapping[str, Axis] = {
@@ -40,6 +45,17 @@ AXES: Mapping[str, Axis] = {
     "K": Axis("components", "mixture components $K$", True, (1, 2, 3, 4, 6, 8), of_mixture=True),
     "separation": Axis(
         "separation", "separation (radius / spread)", False, (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0), of_mixture=True
+    ),
+    "steps": Axis(
+        "steps",
+        "steps of training",
+        True,
+        (10, 30, 100, 300, 1000, 3000, 10_000, 30_000),
+        redraws=False,
+        rises=True,
+    ),
+    "scale": Axis(
+        "init_scale", "initial norm of a column", False, (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), redraws=False
     ),
 }
 
@@ -84,8 +100,9 @@ def coordinates(config: Any, points: Mapping[str, np.ndarray], dimension: int | 
 
 def identities(at: Mapping[str, np.ndarray], seeds: np.ndarray) -> np.ndarray:
     """For every point a number that belongs to its cell and seed, whatever grid they stand in: what nets draw from."""
+    own = {name: values for name, values in sorted(at.items()) if AXES[name].redraws}
     texts = [
-        json.dumps([int(seed), {name: float(values[i]) for name, values in sorted(at.items())}])
+        json.dumps([int(seed), {name: float(values[i]) for name, values in own.items()}])
         for i, seed in enumerate(seeds)
     ]
     return np.asarray([zlib.crc32(text.encode()) for text in texts], np.uint32)
