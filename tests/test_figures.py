@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dae_theory import records
-from figures import _summary, make
+from dae_theory import compare, records
+from figures import make
 from figures.look import style
 from figures.records import again, found, keep
 from figures.report.page import write
@@ -93,7 +93,7 @@ def test_figures_state_their_numbers(name):
         assert row.label
         assert (row.predicted is None) == (row.verdict == "measured")
         assert row.predicted is None or math.isfinite(row.predicted)
-        assert _summary.reproduced(row, row)
+        assert compare.reproduced(row, row)
 
 
 class _Checker(HTMLParser):
@@ -145,7 +145,7 @@ def test_the_page_has_every_figure_with_its_claim_and_numbers(name, page):
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
         assert np.ptp(np.asarray(image.convert("L"))) > 200
     for row in found.rows(name, data):
-        for cell in _summary.cells(row):
+        for cell in compare.cells(row):
             assert html.escape(cell) in section
 
 
@@ -196,27 +196,27 @@ def test_the_opened_nets_are_those_of_the_map():
 
 def test_rows_are_judged_by_their_own_error_bars():
     members = np.asarray([0.9, 1.0, 1.1, 1.0])
-    assert _summary.mean("a", "e", members, 1.0).verdict == "agrees"
-    assert _summary.mean("a", "e", members, 2.0).verdict == "differs"
-    assert _summary.mean("a", "e", members, 0.5, relation="≥").verdict == "agrees"
-    assert _summary.mean("a", "e", members, 0.5, relation="≤").verdict == "differs"
-    assert _summary.mean("a", "e", members, 1.01, relation="≥").verdict == "undecided"
-    assert _summary.mean("a", "e", [1.0, np.nan], 1.0).verdict == "undecided"
-    assert _summary.share("a", "e", 10, 10, 1.0).verdict == "agrees"
-    assert _summary.share("a", "e", 0, 10, 1.0).verdict == "differs"
-    assert _summary.interval("a", "e", 1.0, 0.9, 1.1, 1.05).verdict == "agrees"
-    assert _summary.number("a", "e", 1.0, 1.05, tolerance=0.01).verdict == "differs"
-    assert _summary.number("a", "e", 1.0, 0.99, tolerance=0.02, relation="≤").verdict == "agrees"
-    assert _summary.number("a", "e", 1.0, 1.01, relation="≥").verdict == "differs"
-    assert _summary.number("a", "e", np.nan, 1.0).verdict == "differs"
-    assert _summary.number("a", "e", 1.0).verdict == "measured"
+    assert compare.mean("a", "e", members, 1.0).verdict == "agrees"
+    assert compare.mean("a", "e", members, 2.0).verdict == "differs"
+    assert compare.mean("a", "e", members, 0.5, relation="≥").verdict == "agrees"
+    assert compare.mean("a", "e", members, 0.5, relation="≤").verdict == "differs"
+    assert compare.mean("a", "e", members, 1.01, relation="≥").verdict == "undecided"
+    assert compare.mean("a", "e", [1.0, np.nan], 1.0).verdict == "undecided"
+    assert compare.share("a", "e", 10, 10, 1.0).verdict == "agrees"
+    assert compare.share("a", "e", 0, 10, 1.0).verdict == "differs"
+    assert compare.interval("a", "e", 1.0, 0.9, 1.1, 1.05).verdict == "agrees"
+    assert compare.number("a", "e", 1.0, 1.05, tolerance=0.01).verdict == "differs"
+    assert compare.number("a", "e", 1.0, 0.99, tolerance=0.02, relation="≤").verdict == "agrees"
+    assert compare.number("a", "e", 1.0, 1.01, relation="≥").verdict == "differs"
+    assert compare.number("a", "e", np.nan, 1.0).verdict == "differs"
+    assert compare.number("a", "e", 1.0).verdict == "measured"
 
 
 def test_two_runs_agree_within_their_own_error_bars():
-    one, other = (_summary.mean("a", "e", np.asarray([0.9, 1.0, 1.1]) + shift) for shift in (0.0, 0.1))
-    far = _summary.mean("a", "e", np.asarray([2.9, 3.0, 3.1]))
-    assert _summary.reproduced(one, other)
-    assert not _summary.reproduced(one, far)
+    one, other = (compare.mean("a", "e", np.asarray([0.9, 1.0, 1.1]) + shift) for shift in (0.0, 0.1))
+    far = compare.mean("a", "e", np.asarray([2.9, 3.0, 3.1]))
+    assert compare.reproduced(one, other)
+    assert not compare.reproduced(one, far)
     text = again.compare([one], [other])
     assert "1 of 1 numbers agree" in text
     assert "NOT reproduced" in again.compare([one], [far])

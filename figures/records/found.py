@@ -1,12 +1,10 @@
 """Which record a figure is drawn from, and the rows of it that belong to the figure."""
 
-import importlib
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
-from figures import _summary
+from dae_theory import compare
 
 DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record; its rows stand with that sim's figure
 
@@ -16,8 +14,6 @@ def folder(root: Path, name: str) -> Path:
     return root / DRAWN_FROM.get(name, name)
 
 
-def rows(name: str, data: xr.Dataset) -> list[Any]:
+def rows(name: str, data: xr.Dataset) -> list[compare.Row]:
     """What the figure's record says of its claims; nothing for a second figure of one record."""
-    if name in DRAWN_FROM:
-        return []
-    return _summary.rows(importlib.import_module(f"figures.{name}"), data)
+    return [] if name in DRAWN_FROM else compare.kept(data)

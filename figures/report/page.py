@@ -20,8 +20,7 @@ import matplotlib.pyplot as plt
 import xarray as xr
 from PIL import Image
 
-from dae_theory import records
-from figures import _summary
+from dae_theory import compare, records
 from figures.records import again, found
 from figures.report import errata, explorer
 from figures.report.tables import table
@@ -62,11 +61,11 @@ def _found(folder: Path) -> tuple[xr.Dataset, dict[str, Any]] | None:
     return records.read(folder) if (folder / "manifest.json").is_file() else None
 
 
-def _figure(name: str, module: Any, data: xr.Dataset, rows: Sequence[_summary.Row], manifest: dict[str, Any]) -> str:
+def _figure(name: str, module: Any, data: xr.Dataset, rows: Sequence[compare.Row], manifest: dict[str, Any]) -> str:
     """Claim, picture, numbers, settings."""
     claim, *rest = inspect.getdoc(module).split("\n\n", 1)  # type: ignore[union-attr]
     reading = "".join(f"<p>{html.escape(' '.join(rest[0].split()))}</p>" if rest else "")
-    numbers = table(HEADER, map(_summary.cells, rows), verdict=5) if rows else _elsewhere(name)
+    numbers = table(HEADER, map(compare.cells, rows), verdict=5) if rows else _elsewhere(name)
     return (
         f'<section id="figure-{name}"><h2>{html.escape(" ".join(claim.split()))}</h2>'
         f'<p class="origin">figure <code>{name}</code>, record {manifest["name"]}/{manifest["hash"]},'
@@ -107,7 +106,7 @@ def _manifest(manifest: dict[str, Any]) -> str:
     )
 
 
-def _overview(tables: dict[str, tuple[Any, Sequence[_summary.Row], dict[str, Any]]]) -> str:
+def _overview(tables: dict[str, tuple[Any, Sequence[compare.Row], dict[str, Any]]]) -> str:
     """Figures and how many of their numbers agree; then every number that does not."""
     kinds = ("agrees", "differs", "undecided", "measured")
     lines = []
@@ -119,7 +118,7 @@ def _overview(tables: dict[str, tuple[Any, Sequence[_summary.Row], dict[str, Any
     head = "".join(f"<th>{word}</th>" for word in ("figure", "claim", *kinds))
     body = f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     off = [
-        (name, *_summary.cells(row))
+        (name, *compare.cells(row))
         for name, (_, rows, _) in tables.items()
         for row in rows
         if row.verdict in ("differs", "undecided")

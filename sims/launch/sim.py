@@ -29,12 +29,6 @@ def _unchanged(config: Any) -> Any:
     return config
 
 
-def unjudged(data: xr.Dataset) -> list[compare.Row]:
-    """No rows: of a sim whose figure still judges."""
-    del data
-    return []
-
-
 @dataclass(frozen=True)
 class Sim:
     """One experiment: what it takes, what it computes, what it says of the result.
