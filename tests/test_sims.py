@@ -22,6 +22,8 @@ SIMS = sorted(
     for path in (ROOT / "sims").glob("*.py")
     if not path.stem.startswith(("_", "benchmark_")) and path.stem not in ALIASES
 )
+# their programs take the compiler more than 20 s of CPU time; what they compute is tested in files of its own
+SLOW = {"certificates", "deep_representations", "detection", "residual", "sampling", "steering", "validity", "verify"}
 
 
 def _launched(name: str, *arguments: str) -> records.Record:
@@ -33,7 +35,7 @@ def smoke_root(tmp_path_factory):
     return tmp_path_factory.mktemp("records")
 
 
-@pytest.mark.parametrize("name", SIMS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SIMS])
 def test_smoke(name, smoke_root, capsys):
     has_figure = (ROOT / "figures" / f"{name}.py").is_file()
     record = _launched(name, "--out", str(smoke_root), *([] if has_figure else ["--no-figure"]))
@@ -78,6 +80,7 @@ def test_bad_options_are_refused_and_named(arguments, message, tmp_path, capsys)
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_half_way_resumes_and_ends_with_the_same_bits(tmp_path):
     grid = ["--x-values", "2", "8", "--y-values", "8", "12"]
     options = ["--smoke", "--no-figure", "--steps", "2000", "--seeds", "6", "--chunk", "8", *grid]
@@ -100,6 +103,7 @@ def test_a_run_killed_half_way_resumes_and_ends_with_the_same_bits(tmp_path):
     assert cut.identical(whole)
 
 
+@pytest.mark.slow
 def test_a_cell_does_not_depend_on_the_grid_it_stands_in(smoke_root):
     wide = _launched("phase_diagram", "--out", str(smoke_root), "--no-figure").read()
     narrow = _launched("phase_diagram", "--out", str(smoke_root), "--no-figure", "--x-values", "8", "64").read()
@@ -107,6 +111,7 @@ def test_a_cell_does_not_depend_on_the_grid_it_stands_in(smoke_root):
         np.testing.assert_allclose(narrow[name], wide[name].sel(n=[8, 64]), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_polished_cells_are_flatter_and_lower(smoke_root):
     """`--polish` descends on the exact objective; the sampled losses agree with the exact ones it is told in."""
     grid = ["--no-figure", "--x-values", "2", "8", "--y-values", "8", "12"]
