@@ -30,6 +30,12 @@ class Launch:
     """Memory that one program call may take."""
     chunk: int | None = None
     """Members a call; default: a tenth of them."""
+    workers: int | None = None
+    """Processes of this machine that chunks are given out to (extra cluster)."""
+    scheduler: str | None = None
+    """tcp://HOST:PORT of a running Dask cluster that chunks are given out to."""
+    slurm: int | None = None
+    """Slurm jobs that chunks are given out to; what a job gets stands in ~/.config/dask/jobqueue.yaml."""
     distributed: bool = False
     """Several processes share the work (Slurm, TPU pods and others that JAX detects; or name the coordinator)."""
     coordinator: str | None = None
@@ -66,11 +72,22 @@ def parse(
 
 def validate(launch: Launch) -> None:
     """Raises ValueError for an option that cannot be."""
-    for option, value in (("--devices", launch.devices), ("--chunk", launch.chunk)):
+    for option, value in (
+        ("--devices", launch.devices),
+        ("--chunk", launch.chunk),
+        ("--workers", launch.workers),
+        ("--slurm", launch.slurm),
+    ):
         if value is not None and value < 1:
             raise ValueError(f"{option} must be at least 1; got {value}")
     if not launch.memory_gib > 0:
         raise ValueError(f"--memory-gib must be above 0; got {launch.memory_gib}")
+    engines = {"--workers": launch.workers, "--scheduler": launch.scheduler, "--slurm": launch.slurm}
+    given = [option for option, value in engines.items() if value is not None]
+    if launch.distributed or launch.coordinator is not None:
+        given.append("--distributed" if launch.distributed else "--coordinator")
+    if len(given) > 1:
+        raise ValueError(f"{given[0]} excludes {given[1]}: choose one way to share the work")
     if launch.coordinator is None and (launch.processes is not None or launch.process is not None):
         given = "--processes" if launch.processes is not None else "--process"
         raise ValueError(f"{given} goes with --coordinator HOST:PORT; got no --coordinator")

@@ -1,6 +1,7 @@
 """What `compute` gets beside its configuration: an ensemble runner that keeps chunks, and progress."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +21,14 @@ class Run:
         record: where the result goes, and the chunks before.
         models: how many are trained in all.
         model_steps: how many optimizer steps they take.
+        executor: of the workers that chunks are given out to, if any.
     """
 
     launch: Launch
     record: records.Record
     models: int = 0
     model_steps: int = 0
+    executor: Executor | None = None
     _progress: Progress | None = field(default=None, repr=False)
 
     def expect(self, models: int, model_steps: int) -> None:
@@ -43,15 +46,23 @@ class Run:
         if self._progress is not None:
             self._progress.close()
 
+    def prepare(
+        self, part: str, function: Callable[..., Any], points: Any, shared: Any = None, **options: Any
+    ) -> ensemble.Prepared:
+        """`ensemble.prepare`, as `ensemble` runs it: compiles in the background until `result(self.advance)`."""
+        return ensemble.prepare(function, points, shared, **self._options(part, options))
+
     def ensemble(self, part: str, function: Callable[..., Any], points: Any, shared: Any = None, **options: Any) -> Any:
         """`ensemble.run`, with this launch's devices, memory, chunk and the record's chunk store for `part`."""
-        return ensemble.run(
-            function,
-            points,
-            shared,
-            chunk=self.launch.chunk,
-            memory_budget=int(self.launch.memory_gib * 1024**3),
-            store=self.record.chunks(part),
-            progress=self.advance,
+        return ensemble.run(function, points, shared, progress=self.advance, **self._options(part, options))
+
+    def _options(self, part: str, options: dict[str, Any]) -> dict[str, Any]:
+        if self.executor is not None:
+            options = {name: value for name, value in options.items() if name != "devices"}  # workers take their own
+        return {
+            "chunk": self.launch.chunk,
+            "memory_budget": int(self.launch.memory_gib * 1024**3),
+            "store": self.record.chunks(part),
+            "executor": self.executor,
             **options,
-        )
+        }

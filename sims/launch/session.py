@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 
+from sims.launch import cache
 from sims.launch.options import Launch
 
 ROOT = Path(__file__).parent.parent.parent
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 def start(launch: Launch) -> None:
     """Training takes the dtype of its samples, so float64 is for theory alone."""
     jax.config.update("jax_enable_x64", True)
+    cache.start()
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", launch.devices or len(os.sched_getaffinity(0)))
     if launch.distributed or launch.coordinator:

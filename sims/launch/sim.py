@@ -4,6 +4,7 @@ A sim is a frozen dataclass of everything that decides its numbers, `compute(con
 and `judge(data)`, which gives the verdicts. Verdicts are kept in the record; terminal, figure and report print them.
 """
 
+import contextlib
 import inspect
 import sys
 import time
@@ -16,7 +17,7 @@ import jax
 import xarray as xr
 
 from dae_theory import compare, records
-from sims.launch import limits, session
+from sims.launch import cluster, limits, session
 from sims.launch.fields import as_plain
 from sims.launch.options import Launch, parse, validate
 from sims.launch.run import Run
@@ -70,18 +71,18 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
         limits.sane(config)
         session.start(launch)
         config = sim.resolve(config)
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
         sys.exit(f"{sim.name}: {error}")
     record = records.Record(launch.out, sim.name, as_plain(config))
     found = record.finished and not launch.again
     if found:
-        made = record.manifest()
+        made = _whole(sim.name, record.manifest)
         words = f"{sim.name}: found {record.folder} (written {made['written']}, commit {made['commit']})"
         print(wrap(f"{words}; --again recomputes"))
     else:
         _make(sim, config, launch, record)
     if jax.process_index() == 0:
-        print(say(sim, record.read()))
+        print(say(sim, _whole(sim.name, record.read)))
         print(f"record  {record.folder}")
         if launch.figure and not (found and (record.folder / "figure.png").is_file()):
             session.draw(sim.name, record.folder)
@@ -112,34 +113,56 @@ def _lines(row: compare.Row) -> str:
 
 
 def _make(sim: Sim, config: Any, launch: Launch, record: records.Record) -> None:
-    run = Run(launch, record)
-    started = time.perf_counter()
-    resumed = any(record.folder.rglob("*.npz")) and not launch.again
+    """Compute the record and write it, held against other runs; what is refused or lost ends in a sentence."""
+    first = jax.process_index() == 0
     try:
-        data = sim.compute(config, run)
-        data = compare.keep(data, sim.judge(data))
+        if launch.again and jax.process_count() > 1:
+            raise ValueError(f"--again goes with one process; with several, delete {record.folder} first")
+        with cluster.executor(launch) as executor, record.lock() if first else contextlib.nullcontext():
+            if launch.again:
+                record.clear_chunks()
+            run = Run(launch, record, executor=executor)
+            try:
+                _compute(sim, config, run, first)
+            finally:
+                run.close()
     except KeyboardInterrupt:
         words = f"{record.name}: interrupted; finished chunks are kept, the same command goes on from them"
         print(f"\n{words}", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
         if not _refused(error):
             raise
         sys.exit(f"{record.name}: {error}")
-    finally:
-        run.close()
-    seconds = time.perf_counter() - started
-    if jax.process_index() == 0:
+
+
+def _compute(sim: Sim, config: Any, run: Run, first: bool) -> None:
+    record = run.record
+    before, started = record.seconds_spent(), time.perf_counter()
+    data = sim.compute(config, run)
+    data = compare.keep(data, sim.judge(data))
+    seconds = before + time.perf_counter() - started
+    if first:
         facts = {"seed": getattr(config, "seed", None), "models": run.models, "model_steps": run.model_steps}
-        record.write(data, wall_seconds=seconds, resumed=resumed, **facts)
+        record.write(data, wall_seconds=seconds, resumed=before > 0, **facts)
         rate = f", {run.model_steps / seconds:,.0f} model-steps/s" if run.model_steps else ""
-        rate = " since it went on from finished chunks" if resumed else rate
+        rate += ", finished chunks of earlier runs included" if before else ""
         print(f"{record.name}: {run.models} models in {seconds:.1f} s{rate}" if run.models else f"{seconds:.1f} s")
 
 
+def _whole(name: str, read: Callable[[], Any]) -> Any:
+    """What `read` returns of a record; one that is damaged ends in a sentence."""
+    try:
+        return read()
+    except ValueError as error:
+        sys.exit(f"{name}: {error}; --again replaces it")
+
+
 def _refused(error: BaseException) -> bool:
-    """Whether the package itself raised this, which then names the argument; anything else is a defect of the sim."""
+    """Whether the package or the launch raised this, which then names the cause; else it is a defect of the sim."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
-    return frame is not None and frame.tb_frame.f_globals.get("__name__", "").startswith("dae_theory.")
+    return frame is not None and frame.tb_frame.f_globals.get("__name__", "").startswith(
+        ("dae_theory.", "sims.launch.")
+    )
