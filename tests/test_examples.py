@@ -22,6 +22,7 @@ PROMISED = {
     "risk": ("sampled_loss", "network_distance"),
     "training": ("train",),
     "ensemble": ("run",),
+    "certify": ("global_minimizer",),
     "dynamics": ("gradient_flow",),
     "symmetry": ("merge_parallel",),
     "detection": ("tpr_at_fpr", "bootstrap_interval"),

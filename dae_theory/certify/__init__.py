@@ -12,6 +12,7 @@ from dae_theory.certify.certificate import (
     certify,
 )
 from dae_theory.certify.curvature import hessian
+from dae_theory.certify.minimizer import Minimizer, global_minimizer
 from dae_theory.certify.newcomers import Newcomer, newcomer_pull
 from dae_theory.certify.polishing import Polished, polish
 
@@ -24,9 +25,11 @@ __all__ = [
     "SADDLE",
     "VERDICTS",
     "Certificate",
+    "Minimizer",
     "Newcomer",
     "Polished",
     "certify",
+    "global_minimizer",
     "hessian",
     "newcomer_pull",
     "polish",
