@@ -23,7 +23,7 @@ PROMISED = {
     "training": ("train",),
     "ensemble": ("run",),
     "certify": ("global_minimizer",),
-    "dynamics": ("gradient_flow",),
+    "dynamics": ("gradient_flow", "generalizing_time", "memorizing_time"),
     "symmetry": ("merge_parallel",),
     "detection": ("tpr_at_fpr", "bootstrap_interval"),
 }

@@ -53,6 +53,20 @@ def cross_fit(
 
     Raises:
         ValueError: As `best_column` and `areas`; `folds` is not what is described above.
+
+    >>> import jax
+    >>> import numpy as np
+    >>> from dae_theory import detection
+    >>> memorized, draws = np.arange(40) < 20, np.random.default_rng(0).normal(size=(2, 40))
+    >>> columns = [
+    ...     detection.Column("blind", draws[0]),
+    ...     detection.Column("sharp", draws[1] + 5 * memorized),
+    ... ]
+    >>> found = detection.cross_fit(jax.random.key(0), columns, memorized)
+    >>> set(found.chosen)
+    {'sharp'}
+    >>> print(found.auroc.estimate > 0.95)
+    True
     """
     checks.typed_key("key", key)
     folds = checks.integer("folds", folds, 2)

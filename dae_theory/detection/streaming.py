@@ -201,6 +201,22 @@ def score_denoiser(
 
     Raises:
         ValueError: As `stream_columns` and `evaluate`.
+
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> from dae_theory import detection, model, theory
+    >>> x = np.random.default_rng(0).normal(size=(20, 32))
+    >>> net = theory.memorizing_weights(jnp.asarray(x[:10]), noise_std=0.1, weight_decay=0.0)
+    >>> table = detection.score_denoiser(
+    ...     lambda y, noise_std: (model.denoise(net, y), {"hidden": model.represent(net, y)}),
+    ...     x,
+    ...     np.arange(20) < 10,
+    ...     noise_std=0.1,
+    ...     pooling=lambda h: h,
+    ...     resamples=20,
+    ... )
+    >>> len(table.rows), table.reported_on
+    (10, (5, 5))
     """
 
     def columns(net: Callable[[Any, Any], tuple[Any, Mapping[str, Any]]]) -> list[Column]:

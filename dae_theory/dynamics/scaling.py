@@ -79,6 +79,13 @@ def scaling_exponent(
 
     Raises:
         ValueError: bad key, n, times, flags, coverage or resamples.
+
+    >>> import jax
+    >>> from dae_theory import dynamics
+    >>> times = [[80, 170, 310], [85, 150, 330]]
+    >>> found = dynamics.scaling_exponent(jax.random.key(0), [8, 16, 32], times, resamples=50)
+    >>> print(round(found.exponent, 2), found.known)
+    0.98 6
     """
     checks.typed_key("key", key)
     n, times, censored, early = _runs(n, times, censored, early)

@@ -48,6 +48,11 @@ def generalizing_time(times: Any, test_loss: Any, *, share: float = 0.05, margin
     Raises:
         ValueError: times that do not increase or are not positive, shapes that differ, losses ≤ 0, or numbers out of
             range.
+
+    >>> from dae_theory import dynamics
+    >>> found = dynamics.generalizing_time([1.0, 10.0, 100.0, 1000.0], [2.0, 1.0, 0.5, 0.7])
+    >>> print(found.time.round(1), found.censored, found.early)
+    89.1 False False
     """
     times, losses = _curves(times, "test_loss", test_loss)
     checks.non_negative("share", share)
@@ -71,7 +76,7 @@ def generalizing_time(times: Any, test_loss: Any, *, share: float = 0.05, margin
 def memorizing_time(times: Any, index: Any, *, level: float = 0.5) -> Times:
     """τ_mem: the first time after the curve's minimum at which it reaches `level`.
 
-    For the index level ½; for a memorized rate minus its null (theory.md's rule) ½ as well. A run that never reaches it
+    For the index level ½; for a memorized rate minus its null ½ as well. A run that never reaches it
     is censored at its last record; one whose minimum is not below the level never generalizes, and is `early` at the
     time of its minimum.
 
@@ -86,6 +91,11 @@ def memorizing_time(times: Any, index: Any, *, level: float = 0.5) -> Times:
 
     Raises:
         ValueError: times that do not increase or are not positive, or shapes that differ.
+
+    >>> from dae_theory import dynamics
+    >>> found = dynamics.memorizing_time([1.0, 10.0, 100.0], [[0.6, 0.4, 0.6], [0.6, 0.4, 0.45]])
+    >>> print(found.time.round(1), found.censored)  # the second never does, up to its last record
+    [ 31.6 100. ] [False  True]
     """
     times, curves = _curves(times, "index", index)
     checks.finite("level", level)

@@ -63,6 +63,15 @@ def score_module(
 
     Raises:
         ValueError: As `module_columns` and `detection.evaluate`.
+
+    >>> import numpy as np
+    >>> import torch
+    >>> from dae_theory.adapters.torch import score_module
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    >>> images = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    >>> table = score_module(net, images, np.arange(20) < 10, noise_std=0.1, resamples=20)
+    >>> table.reported_on
+    (5, 5)
     """
     if np.shape(memorized) != (len(images),):
         raise ValueError(f"memorized must have one label for each of {len(images)} images; got {np.shape(memorized)}")
