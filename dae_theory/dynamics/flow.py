@@ -106,7 +106,7 @@ def gradient_flow(
     checks.shape("tolerance", tolerance, ())
     max_steps = checks.integer("max_steps", max_steps, 1)
     if tied and not checks.is_traced(weights.encoder) and not checks.is_traced(weights.decoder):
-        gap = float(jnp.max(jnp.abs(weights.encoder - weights.decoder)))
+        gap = np.max(np.abs(np.asarray(weights.encoder) - np.asarray(weights.decoder)))
         if gap > 0:
             raise ValueError(f"weights must have encoder = decoder for a tied flow; they differ by up to {gap:.3g}")
     if isinstance(source, GaussianMixture):
@@ -137,8 +137,10 @@ def _source(weights: Weights, x_or_mixture: Any, samples: Any) -> Any:
 def _times(times: Any) -> Float[Array, " T"]:
     times = checks.array("times", times, 1).astype(jnp.float64)
     checks.non_negative("times", times)
-    if not checks.is_traced(times) and not bool(jnp.all(times[1:] > times[:-1])):
-        raise ValueError(f"times must increase; got {np.asarray(times).tolist()}")
+    if not checks.is_traced(times):
+        listed = np.asarray(times)
+        if np.any(listed[1:] <= listed[:-1]):
+            raise ValueError(f"times must increase; got {listed.tolist()}")
     return times
 
 
