@@ -163,11 +163,11 @@ def normal_bundle_dimension(
     checks.typed_key("key", key)
     points, noise_std = _arguments(points, noise_std)
     dimension = points.shape[1]
-    draws = 4 * dimension if draws is None else checks.integer("draws", draws, dimension)
+    count = 4 * dimension if draws is None else checks.integer("draws", draws, dimension)
 
     def one(pair: tuple[Array, Array]) -> Array:
         x, number = pair
-        noise = jax.random.normal(jax.random.fold_in(key, number), (draws, dimension), points.dtype)
+        noise = jax.random.normal(jax.random.fold_in(key, number), (count, dimension), points.dtype)
         y = x[None] + noise_std * noise
         return jnp.linalg.svd((denoiser(y) - y) / noise_std**2, compute_uv=False)
 

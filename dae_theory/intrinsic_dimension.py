@@ -12,8 +12,8 @@ N/Σ log μ over the kept ones alone would be too large, by a factor 1.34 when a
 from typing import Any
 
 import numpy as np
-import scipy.spatial
 from flax import struct
+from scipy import spatial
 
 from dae_theory import checks
 
@@ -57,7 +57,7 @@ def two_nearest(points: Any, *, dropped: float = 0.1) -> Dimension:
         raise ValueError(f"dropped must be in [0, 1); got {dropped}")
     if len(rows) < 10:
         raise ValueError(f"points must hold at least ten distinct ones; got {len(rows)}")
-    distances = scipy.spatial.cKDTree(rows).query(rows, k=3)[0]
+    distances = spatial.KDTree(rows).query(rows, k=3)[0]
     return from_ratios(distances[:, 2] / distances[:, 1], dropped=dropped)
 
 

@@ -6,7 +6,8 @@ gains when neuron a with decoder column w_a is silenced, f_a = f − w_a h_a, ar
     L(x) = tr(W₂ S W₂ᵀ) − 2 xᵀW₂ m + ‖x‖²,   Δ_a(x) = −2 w_aᵀW₂ S e_a + 2 w_aᵀx m_a + ‖w_a‖² S_aa.
 
 A memorizing net (9) has one neuron a sample: Δ is the whole of what was stored, L(x) + Δ_a(x) = ‖x‖², and no other
-sample notices. A generalizing one spreads a little over all. With every neuron kept with probability q and rescaled by 1/q,
+sample notices. A generalizing one spreads a little over all. With every neuron kept with probability q and rescaled
+by 1/q,
 
     E_q‖f_q − x‖² = L(x) + (1 − q)/q Σ_a ‖w_a‖² S_aa,
 
