@@ -257,7 +257,7 @@ def test_members_run_together_as_alone_and_a_solve_out_of_steps_is_data(weights,
         return dynamics.gradient_flow(wide, rows, times=times, samples=jnp.asarray(N), max_steps=200, **NUMBERS)
 
     # arguments that are known inside of a program are checked there
-    jax.eval_shape(lambda w: dynamics.gradient_flow(w, x, times=TIMES, **NUMBERS), weights)
+    jax.eval_shape(lambda w: dynamics.gradient_flow(w, x, times=TIMES, **NUMBERS).loss, weights)
     together = flow(jnp.stack([TIMES, TIMES * 1000]))
     np.testing.assert_array_equal(together.converged, [True, False])
     np.testing.assert_array_equal(together.steps, [alone.steps, 200])
