@@ -95,7 +95,7 @@ class Config:
 
 SMOKE = {
     "x_values": (2.0, 8.0, 64.0),
-    "y_values": (4.0, 12.0),
+    "y_values": (5.0, 12.0),  # one bucket of widths: half of the time is compilation
     "seeds": 2,
     "steps": 60,
     "dimension": 8,
