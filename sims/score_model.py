@@ -1,11 +1,13 @@
-"""Score samples by the activations they cause: of a diffusers pipeline, or activations saved in a file.
+"""Score samples by the activations they cause: of a torch module, a diffusers pipeline, or saved in a file.
 
 python -m sims.score_model --activations FILE.npz
 python -m sims.score_model --pipeline DIR_OR_NAME --images DIR
+python -m sims.score_model --module package.module:factory --weights FILE --images DIR
 
 A file holds one array (n, ...) for each layer, `memorized` (n,) with 0 and 1, and, for the controls, `inputs` (n, ...)
 and `denoised` (n, ...) where there are any. A folder of images has a subfolder `memorized` with the samples known to be
-memorized and others beside it; without it, scores are recorded and no table can be made.
+memorized and others beside it; without it, scores are recorded and no table can be made. Scores of images stand in
+scores.csv beside the record as well, the most suspicious image first.
 """
 
 from dataclasses import dataclass, replace
@@ -20,10 +22,13 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, data, detection, files, model, theory
+from dae_theory.data.folder import image_files
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
+from sims.measures import suspects
 from sims.measures.tables import CONTROLS, score_lines
+from sims.nets import foreign
 from sims.worlds.activations import POOLINGS, Activations, pooled, read_activations
 
 DEMO = "demo"
@@ -39,8 +44,22 @@ class Config:
     """File (.npz) with activations, or `demo`: the analytic network of a hybrid mixture, where the answer is known."""
     pipeline: str = ""
     """Folder or name of a diffusers pipeline (needs the extra torch)."""
+    module: str = ""
+    """package.module:factory of a torch denoiser, from noised images (b, c, h, w) in [−1, 1] to clean ones."""
+    weights: str = ""
+    """Its weights, as torch.save(net.state_dict(), FILE) writes them."""
+    untrained: bool = True
+    """Compare with the same module without its weights, which can have memorized nothing."""
+    noise_stds: tuple[float, ...] = (0.1, 0.3)
+    """σ at which the module is read."""
+    colour: bool = False
+    """Give the module images with three channels instead of one."""
+    size: int = 0
+    """Height and width that images are cut to; 0 leaves them as they are."""
+    rank_by: str = ""
+    """Score by which images are ordered in scores.csv; by default the denoising loss at the first noise level."""
     images: str = ""
-    """Folder of images for the pipeline."""
+    """Folder of images for the pipeline or module."""
     memorized: str = "memorized"
     """Subfolder of images with the memorized ones."""
     names: tuple[str, ...] = ()
@@ -70,19 +89,25 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run, and fill in the digest of the inputs."""
     if config.pipeline and config.activations == DEMO:
         config = replace(config, activations="")  # --smoke --pipeline ...
-    if bool(config.activations) == bool(config.pipeline):
-        raise ValueError("give either --activations FILE.npz or --pipeline NAME with --images DIR")
-    if config.pipeline and not config.images:
-        raise ValueError("--images must name a folder when --pipeline is given")
+    if config.module and config.activations == DEMO:
+        config = replace(config, activations="")
+    if sum(map(bool, (config.activations, config.pipeline, config.module))) != 1:
+        raise ValueError("give one of --activations FILE.npz, --pipeline NAME or --module NAME; these with --images")
+    if not config.activations and not config.images:
+        raise ValueError("--images must name a folder when --pipeline or --module is given")
+    if config.module:
+        limits.above_zero(config, "noise_stds")
+        limits.distinct(config, "noise_stds")
+        foreign.load(config.module, config.weights, config.seed)
     if config.images and not Path(config.images).is_dir():
         raise ValueError(f"--images must be a folder; got {config.images!r}")
-    limits.at_least(config, batch_size=1, resamples=2, timestep=0)
+    limits.at_least(config, batch_size=1, resamples=2, timestep=0, size=0)
     if not 0 < config.fpr < 1:
         raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
     if config.activations not in ("", DEMO):
         read_activations(config.activations)
-    given = [config.activations] if config.activations else [config.pipeline, config.images]
-    there = [files.digest(path)[:16] for path in given if path != DEMO and Path(path).exists()]
+    given = [config.activations] if config.activations else [config.pipeline or config.weights, config.images]
+    there = [files.digest(path)[:16] for path in given if path not in ("", DEMO) and Path(path).exists()]
     return replace(config, digest="-".join(there))
 
 
@@ -90,9 +115,15 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Scores of every sample, and the table where labels are known."""
     key = derive(jax.random.key(config.seed), "table")
     options = {"fpr": config.fpr, "resamples": config.resamples}
-    if config.pipeline:
-        columns, memorized = _from_pipeline(config)
-        table = None if memorized is None else detection.evaluate(key, columns, memorized, **options)
+    if not config.activations:
+        columns, memorized, baseline = _from_module(config) if config.module else (*_from_pipeline(config), None)
+        table = None
+        if memorized is not None:
+            table = detection.evaluate(key, columns, memorized, baseline=baseline, **options)
+        names = [str(file.relative_to(config.images)) for file in image_files(config.images)]
+        run.record.folder.mkdir(parents=True, exist_ok=True)
+        rank_by = config.rank_by or next(c.name for c in columns if c.name.startswith("denoising_loss"))
+        suspects.write(run.record.folder / "scores.csv", columns, names, memorized, rank_by)
     else:
         saved = _demo(config.seed) if config.activations == DEMO else read_activations(config.activations)
         memorized, table = saved.memorized, _table(key, saved, config, **options)
@@ -112,7 +143,8 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         coords={"line": [row.name for row in table.rows]},
     )
     counts = {"fitted_on": table.fitted_on, "reported_on": table.reported_on}
-    return scored.merge(lines).assign_attrs(table=str(table), fpr=config.fpr, **counts)
+    words = {"table": str(table), "verdict": table.verdict()}
+    return scored.merge(lines).assign_attrs(fpr=config.fpr, **words, **counts)
 
 
 def _table(key: Array, saved: Activations, config: Config, **options: Any) -> detection.ScoreTable:
@@ -146,14 +178,44 @@ def _demo(seed: int) -> Activations:
     )
 
 
+def _from_module(
+    config: Config,
+) -> tuple[list[detection.Column], np.ndarray | None, list[detection.Column] | None]:
+    """Scores in the module, labels, and scores in the same module without its weights."""
+    from dae_theory.adapters import torch as adapter
+
+    trained, untrained = foreign.load(config.module, config.weights, config.seed)
+    size = (config.size, config.size) if config.size else None
+    images = data.load_images(f"folder:{config.images}", size=size, colour=config.colour)
+    pixels = _channels_first(images)
+    asked: dict[str, Any] = {"noise_std": config.noise_stds, "batch_size": config.batch_size, "seed": config.seed}
+    names = list(config.names) or adapter.default_names(trained, pixels, config.noise_stds)
+    if config.pooling != "max":
+        asked["pooling"] = partial(POOLINGS["mean"], channel_axis=1) if config.pooling == "mean" else POOLINGS["none"]
+    nets = [trained, untrained] if config.untrained and config.weights else [trained]
+    columns = [adapter.module_columns(net, pixels, names=names, **asked) for net in nets]
+    return columns[0], _labels(config, images), columns[1] if len(columns) > 1 else None
+
+
+def _channels_first(images: data.Images) -> np.ndarray:
+    pixels = np.asarray(images.x, dtype=np.float32).reshape(len(images.x), *images.shape)
+    return pixels[:, None] if pixels.ndim == 3 else np.moveaxis(pixels, -1, 1)
+
+
+def _labels(config: Config, images: data.Images) -> np.ndarray | None:
+    """Which images lie in the folder of memorized ones; None where there is none."""
+    if config.memorized not in images.names or len(images.names) < 2:
+        return None
+    return np.asarray(images.labels) == images.names.index(config.memorized)
+
+
 def _from_pipeline(config: Config) -> tuple[list[detection.Column], np.ndarray | None]:
     from dae_theory.adapters import diffusers as adapter
 
     pipeline = adapter.load(config.pipeline)
     plan = adapter.recipe(pipeline)
     images = data.load_images(f"folder:{config.images}", size=plan.size, colour=plan.channels == 3)
-    pixels = np.asarray(images.x, dtype=np.float32).reshape(len(images.x), *images.shape)
-    pixels = pixels[:, None] if pixels.ndim == 3 else np.moveaxis(pixels, -1, 1)
+    pixels = _channels_first(images)
     pooling = POOLINGS[config.pooling]
     if config.pooling != "none":
         # The recipe's own pooling knows where the channels are: replace the reduction, keep the axis.
@@ -167,10 +229,7 @@ def _from_pipeline(config: Config) -> tuple[list[detection.Column], np.ndarray |
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    memorized = None
-    if config.memorized in images.names and len(images.names) > 1:
-        memorized = np.asarray(images.labels) == images.names.index(config.memorized)
-    return result.columns(), memorized
+    return result.columns(), _labels(config, images)
 
 
 def judge(scored: xr.Dataset) -> list[compare.Row]:
@@ -199,7 +258,8 @@ def describe(scored: xr.Dataset) -> str:
         f"* a control. Thresholds fitted at FPR {scored.attrs['fpr']:g} on {fit} memorized and {fit_others} other"
         f" samples, reported on {report} and {report_others}"
     )
-    return "\n".join([score_lines(scored["line"].values, values), launch.wrap(words)])
+    verdict = [launch.wrap(scored.attrs["verdict"])] if "verdict" in scored.attrs else []
+    return "\n".join([score_lines(scored["line"].values, values), launch.wrap(words), *verdict])
 
 
 SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)

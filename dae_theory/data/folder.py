@@ -11,13 +11,17 @@ from dae_theory.data.sources import Pictures, UnreadableError, needs, scaled
 _FOREIGN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
-def read_folder(path: str) -> Pictures:
-    """Every image file below the folder, in the order of their paths; the first subfolder is the class."""
+def image_files(path: str) -> list[Path]:
+    """Every image file below a folder, in the order of their paths, which is that of the samples.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no image file.
+    """
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"source folder:DIR needs an existing folder; got {path!r}")
     image = needs("PIL.Image", "reading image files")
-    operations = needs("PIL.ImageOps", "reading image files")
     suffixes = {
         suffix
         for suffix, format in image.registered_extensions().items()
@@ -32,6 +36,14 @@ def read_folder(path: str) -> Pictures:
     )
     if not files:
         raise ValueError(f"source must be a folder with image files; got none below {path!r}")
+    return files
+
+
+def read_folder(path: str) -> Pictures:
+    """Every image file below the folder, in the order of their paths; the first subfolder is the class."""
+    folder, files = Path(path), image_files(path)
+    image = needs("PIL.Image", "reading image files")
+    operations = needs("PIL.ImageOps", "reading image files")
     parents = [file.relative_to(folder).parts[0] if file.parent != folder else "." for file in files]
     names, labels = np.unique(parents, return_inverse=True)
 

@@ -154,6 +154,9 @@ class ScoreTable:
             *([f"below it for {len(below)}"] if below else []),
         ]
         could = f"an AUROC of {self.smallest_auroc:.2f} would have been told from ½ four times in five."
+        if self.baseline:
+            reach = np.nanmedian([row.headline.estimate - row.headline.low for row in self.rows])
+            could = f"gains below about {reach:.2f} cannot be told from none here."
         return together + " and ".join(parts) + "; " + could
 
     def __str__(self) -> str:

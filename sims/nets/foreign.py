@@ -1,0 +1,68 @@
+"""Denoisers of anybody's in PyTorch: built by a factory, with weights from a file of tensors."""
+
+# Where PyTorch is not installed, nothing here can be checked.
+# pyright: reportAttributeAccessIssue=false
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def load(factory: str, weights: str, seed: int) -> tuple[Any, Any]:
+    """The network that `package.module:factory` builds with the weights of a file, and the same without them.
+
+    The weights are read as tensors only: a file that would run code when it is opened is refused. Torch's random state
+    is left as it was.
+
+    Raises:
+        ValueError: naming --module or --weights: no such factory, it builds no module, the file is none of tensors, or
+            its names and shapes are not the network's.
+        ImportError: PyTorch is not installed.
+    """
+    import torch
+
+    build = _factory(factory)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        untrained, trained = build(), build()
+    for net in (untrained, trained):
+        if not isinstance(net, torch.nn.Module):
+            raise ValueError(f"--module must name a factory of a torch.nn.Module; {factory} gives {type(net).__name__}")
+    if weights:
+        state = _state(weights)
+        try:
+            trained.load_state_dict(state)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise ValueError(f"--weights must fit the network of {factory}: {error}") from error
+    return trained, untrained
+
+
+def _factory(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ValueError(f"--module must be package.module:factory; got {name!r}")
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: one's own files are found where one stands
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"--module must name something that can be imported; {name}: {error}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+
+
+def _state(file: str) -> Any:
+    import pickle
+
+    import torch
+
+    if not Path(file).is_file():
+        raise ValueError(f"--weights must be a file; got {file!r}")
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            "--weights must hold tensors alone, as torch.save(net.state_dict(), FILE) writes them, since anything else "
+            f"may run code when it is opened; {file}: {reason}"
+        ) from error
