@@ -98,8 +98,8 @@ class Record:
                 raise explained(error, path) from error
             yield
 
-    def write(self, data: xr.Dataset, *, wall_seconds: float, **facts: Any) -> None:
-        """Write the arrays, then the manifest, then drop the chunks.
+    def write(self, data: xr.Dataset, *, wall_seconds: float, keep_chunks: bool = False, **facts: Any) -> None:
+        """Write the arrays, then the manifest, then drop the chunks, unless other processes may still read them.
 
         Raises:
             OSError: the folder cannot be written or its disk is full; chunks are kept.
@@ -123,7 +123,8 @@ class Record:
         }
         text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
         write_atomically(self.folder / "manifest.json", lambda path: path.write_text(text))
-        self.clear_chunks()
+        if not keep_chunks:
+            self.clear_chunks()
 
     def read(self) -> xr.Dataset:
         """The labelled arrays, in memory."""

@@ -44,6 +44,8 @@ class Launch:
     """How many there are, with --coordinator."""
     process: int | None = None
     """Which one this is, from 0, with --coordinator."""
+    patience: float = 3600.0
+    """Seconds without a new chunk after which a process gives up on the others."""
 
 
 def parse(
@@ -82,6 +84,8 @@ def validate(launch: Launch) -> None:
             raise ValueError(f"{option} must be at least 1; got {value}")
     if not launch.memory_gib > 0:
         raise ValueError(f"--memory-gib must be above 0; got {launch.memory_gib}")
+    if not launch.patience > 0:
+        raise ValueError(f"--patience must be above 0; got {launch.patience}")
     engines = {"--workers": launch.workers, "--scheduler": launch.scheduler, "--slurm": launch.slurm}
     given = [option for option, value in engines.items() if value is not None]
     if launch.distributed or launch.coordinator is not None:

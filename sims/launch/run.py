@@ -64,5 +64,6 @@ class Run:
             "memory_budget": int(self.launch.memory_gib * 1024**3),
             "store": self.record.chunks(part),
             "executor": self.executor,
+            "patience": self.launch.patience,
             **options,
         }

@@ -1,8 +1,10 @@
 """The session of a sim: float64 for theory, one CPU device a core, other processes; the figure, drawn by another."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -12,6 +14,8 @@ from sims.launch.options import Launch
 
 ROOT = Path(__file__).parent.parent.parent
 
+_started = time.time()
+
 
 def start(launch: Launch) -> None:
     """Training takes the dtype of its samples, so float64 is for theory alone."""
@@ -20,7 +24,31 @@ def start(launch: Launch) -> None:
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", launch.devices or len(os.sched_getaffinity(0)))
     if launch.distributed or launch.coordinator:
+        # processes meet in the record's folder alone: one that dies must not take the others with it
+        jax.config.update("jax_enable_recoverability", True)
         jax.distributed.initialize(launch.coordinator, launch.processes, launch.process)
+
+
+def leave(folder: Path, wait: float = 60.0) -> None:
+    """Of several processes the first leaves last: it holds what the others are connected to, and the chunks they read.
+
+    Every other process leaves a mark in the record's folder; the first waits for marks younger than this session,
+    `wait` seconds at most, and removes them.
+    """
+    others = range(1, jax.process_count())
+    mark = folder / f".left-{jax.process_index()}"
+    if jax.process_index() in others:
+        with contextlib.suppress(OSError):
+            mark.touch()
+        return
+    marks = [folder / f".left-{process}" for process in others]
+    deadline = time.monotonic() + wait
+    while not all(path.is_file() and path.stat().st_mtime > _started for path in marks) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if marks:
+        time.sleep(1.0)  # between a mark and the end of its process
+    for path in marks:
+        path.unlink(missing_ok=True)
 
 
 def draw(name: str, folder: Path) -> None:

@@ -86,6 +86,9 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
         print(f"record  {record.folder}")
         if launch.figure and not (found and (record.folder / "figure.png").is_file()):
             session.draw(sim.name, record.folder)
+    session.leave(record.folder)
+    if jax.process_index() == 0 and not found:
+        record.clear_chunks()
     return record
 
 
@@ -144,7 +147,7 @@ def _compute(sim: Sim, config: Any, run: Run, first: bool) -> None:
     seconds = before + time.perf_counter() - started
     if first:
         facts = {"seed": getattr(config, "seed", None), "models": run.models, "model_steps": run.model_steps}
-        record.write(data, wall_seconds=seconds, resumed=before > 0, **facts)
+        record.write(data, wall_seconds=seconds, keep_chunks=jax.process_count() > 1, resumed=before > 0, **facts)
         rate = f", {run.model_steps / seconds:,.0f} model-steps/s" if run.model_steps else ""
         rate += ", finished chunks of earlier runs included" if before else ""
         print(f"{record.name}: {run.models} models in {seconds:.1f} s{rate}" if run.models else f"{seconds:.1f} s")
