@@ -5,7 +5,8 @@ sgd       plain stochastic gradient descent at a constant rate; time = rate · s
 flow      the gradient flow of the exact objective from the weights and samples of sgd, for a few n
 
 τ_gen: the test loss comes within 5 % of its lowest. τ_mem: the index D_gt/(D_gt + D_emp) at noisy training points
-crosses ½ upwards after its minimum. Runs that never do are censored, and stay in the fit of the exponents as such.
+crosses ½ upwards after its minimum, which must be .45 or lower: a run that never generalizes has no time at which that
+ends. Runs that generalize and have not memorized yet are censored, and stay in the fit of the exponents as such.
 """
 
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ LAWS = (("generalizing", "τ_gen", "τ_gen constant", 0.0), ("memorizing", "τ_m
 class Config:
     """Follow nets through training and measure how the times of generalizing and memorizing grow with n."""
 
-    samples: tuple[int, ...] = (6, 9, 12, 17, 24, 48, 96)
+    samples: tuple[int, ...] = (9, 12, 17, 24, 34, 48, 144)
     """n; a smaller set is the beginning of a larger one."""
     widths: tuple[int, ...] = (24, 64)
     """p."""
@@ -66,7 +67,7 @@ class Config:
     """Log-spaced steps at which a run is measured."""
     evaluation: int = 128
     """Noisy training points behind the index."""
-    flow_samples: tuple[int, ...] = (6, 9, 12, 17)
+    flow_samples: tuple[int, ...] = (9, 12, 17)
     """Those n for which the gradient flow is solved too, for the first width and the first λ."""
     flow_seeds: int = 4
     """Its replicates, the first of the seeds."""
@@ -249,7 +250,15 @@ def describe(dataset: xr.Dataset) -> str:
                 if not np.isfinite(here["index"]).any():
                     continue
                 rows = [_line(here.sel(n=n)) for n in dataset["n"].values if np.isfinite(here["index"].sel(n=n)).any()]
-                header = ["n", "τ_gen", "τ_mem", "never memorize", "lowest index", "test loss at the end/lowest"]
+                header = [
+                    "n",
+                    "τ_gen",
+                    "τ_mem",
+                    "generalize",
+                    "of them not yet memorizing",
+                    "lowest index",
+                    "test loss, end/lowest",
+                ]
                 tables += [
                     launch.wrap(f"{rule}, p = {width}, λ = {decay:g}; times in steps"),
                     launch.table(rows, header),
@@ -258,15 +267,16 @@ def describe(dataset: xr.Dataset) -> str:
 
 
 def _line(here: xr.Dataset) -> list[str]:
-    """One n: medians over seeds, a censored run counting as later than all others."""
+    """One n: medians over the seeds that have the time, a censored run counting as later than all others."""
     texts = [str(int(here["n"]))]
     for name in ("generalizing", "memorizing"):
         times = np.where(here[f"{name}_censored"], np.inf, here[f"{name}_time"])
         times = times[~np.isnan(times)]
         middle = np.median(times) if times.size else np.nan
-        texts.append(f"{middle:.0f}" if np.isfinite(middle) else "later")
+        texts.append("never" if np.isnan(middle) else "later" if np.isinf(middle) else f"{middle:.0f}")
     runs = int(np.isfinite(here["memorizing_time"]).sum())
-    texts.append(f"{int(here['memorizing_censored'].sum())} of {runs}")
+    texts.append(f"{runs} of {int(here['index'].notnull().all('step').sum())}")
+    texts.append(f"{int(here['memorizing_censored'].sum())}")
     texts.append(f"{float(here['index'].min('step').median('seed')):.3f}")
     texts.append(f"{float(here['cost_at_the_end'].median('seed')):.3f}")
     return texts

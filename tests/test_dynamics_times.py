@@ -46,6 +46,9 @@ def test_memorizing_time_is_the_crossing_after_the_minimum():
     np.testing.assert_array_equal(found.censored, [False, True, False])
     np.testing.assert_array_equal(found.early, [False, False, True])
     np.testing.assert_allclose(dynamics.memorizing_time(TIMES, index, level=0.3).time, 10**1.5, rtol=1e-12)
+    low_enough = dynamics.memorizing_time(TIMES, np.stack([index, index + 0.2]), below=0.3)
+    np.testing.assert_allclose(low_enough.time, [10**2.5, np.nan], rtol=1e-12)
+    assert not low_enough.early.any()
 
 
 def test_records_without_a_value_are_left_out():
@@ -144,6 +147,8 @@ def test_refusals(key, refused):
         dynamics.generalizing_time(TIMES, -curve)
     with refused("share"):
         dynamics.generalizing_time(TIMES, curve, share=-0.1)
+    with refused("below"):
+        dynamics.memorizing_time(TIMES, curve, level=0.5, below=0.6)
     with refused("margin"):
         dynamics.generalizing_time(TIMES, curve, margin=0.5)
     n, times = np.asarray([1.0, 2.0]), np.ones((3, 2))

@@ -73,7 +73,7 @@ def generalizing_time(times: Any, test_loss: Any, *, share: float = 0.05, margin
     return _each(read, times, losses)
 
 
-def memorizing_time(times: Any, index: Any, *, level: float = 0.5) -> Times:
+def memorizing_time(times: Any, index: Any, *, level: float = 0.5, below: float | None = None) -> Times:
     """τ_mem: the first time after the curve's minimum at which it reaches `level`.
 
     For the index level ½; for a memorized rate minus its null ½ as well. A run that never reaches it
@@ -85,6 +85,8 @@ def memorizing_time(times: Any, index: Any, *, level: float = 0.5) -> Times:
         index: (..., T). NaN marks a record without a value and is left out: a run that diverges is censored at the last
             record before.
         level: what is crossed.
+        below: what the minimum must reach at least, if anything: a run that never comes down to it has no generalizing
+            phase to end, and its time is NaN.
 
     Returns:
         Times of shape (...).
@@ -99,9 +101,13 @@ def memorizing_time(times: Any, index: Any, *, level: float = 0.5) -> Times:
     """
     times, curves = _curves(times, "index", index)
     checks.finite("level", level)
+    if below is not None and not below <= level:
+        raise ValueError(f"below must be at most level = {level}; got {below}")
 
     def read(when: np.ndarray, curve: np.ndarray) -> tuple[float, bool, bool]:
         lowest = int(np.argmin(curve))
+        if below is not None and curve[lowest] > below:
+            return np.nan, False, False
         if curve[lowest] >= level:
             return when[lowest], False, True
         above = np.flatnonzero(curve[lowest:] >= level)

@@ -11,6 +11,8 @@ from dae_theory.model import Weights, denoise
 from dae_theory.randomness import derive
 from sims.worlds.sources import Source, TrainingRows, World
 
+LOW = 0.45  # a run whose index never comes down to this has no generalizing phase; that of f = 0 is just below ½
+
 
 def curves(
     path: Weights, rows: TrainingRows, world: World, key: Array, source: Source, *, noise_std: float, evaluation: int
@@ -43,14 +45,14 @@ def timed(dataset: xr.Dataset) -> xr.Dataset:
     steps = curves["step"].values
     for name, found in (
         ("generalizing", dynamics.generalizing_time(steps, curves["test_loss"].values)),
-        ("memorizing", dynamics.memorizing_time(steps, curves["index"].values)),
+        ("memorizing", dynamics.memorizing_time(steps, curves["index"].values, below=LOW)),
     ):
         dataset[f"{name}_time"] = dims, found.time
         dataset[f"{name}_censored"] = dims, found.censored
         dataset[f"{name}_early"] = dims, found.early
     lowest = dataset["test_loss"].min("step")
     dataset["cost_at_the_end"] = dataset["test_loss"].isel(step=-1) / lowest
-    memorized = ~dataset["memorizing_censored"] & ~dataset["memorizing_early"]
+    memorized = ~dataset["memorizing_censored"] & dataset["memorizing_time"].notnull()
     apart = xr.ufuncs.fabs(xr.ufuncs.log(dataset["step"] / dataset["memorizing_time"]))
     at = apart.fillna(np.inf).argmin("step")
     dataset["cost_at_memorizing"] = (dataset["test_loss"].isel(step=at) / lowest).where(memorized).drop_vars("step")
@@ -68,7 +70,7 @@ def scaled(dataset: xr.Dataset, key: Array) -> xr.Dataset:
             )
             for place, at in enumerate(np.ndindex(shape))
         ]
-        for what in ("exponent", "low", "high", "known", "censored", "early"):
+        for what in ("exponent", "low", "high", "known", "censored", "early", "missing"):
             values = np.asarray([getattr(fit, what) for fit in fits]).reshape(shape)
             dataset[f"{name}_fit_{what}"] = dims, values
     return dataset
