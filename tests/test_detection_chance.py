@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
 from dae_theory import detection
@@ -108,14 +109,31 @@ def test_a_handful_of_positives_is_judged_by_permutation(rng):
     assert mixed == 0.95  # a group with both labels: nothing to permute
 
 
-def test_a_separating_score_has_an_interval_with_width():
-    """AUROC 1 of k against k: the lower end is that of k successes without failure, and ½ is left from k = 6 on."""
-    for k in (2, 5, 6, 40):
-        found = detection.areas(np.arange(2.0 * k)[None], np.arange(2 * k) >= k)
+def test_a_separating_score_has_an_interval_with_width(rng):
+    """AUROC 1: ½ is left once 2/C(m + n, m) < 0.05, and at the lower end so much is separated by chance as stated."""
+    for memorized, others in ((2, 2), (3, 3), (4, 4), (2, 7), (2, 8), (10, 70)):
+        labels = np.arange(memorized + others) < memorized
+        found = detection.areas(labels[None].astype(float) + 0.1 * rng.random((1, labels.size)), labels)
         interval = found.interval(0)
         assert (interval.estimate, interval.high) == (1, 1)
-        np.testing.assert_allclose(interval.low, scipy.stats.beta.ppf(0.025, k, 1), rtol=1e-12)
-        assert (interval.low > 0.5) == (k >= 6)
+        exact = 2 / scipy.special.comb(memorized + others, memorized)
+        np.testing.assert_allclose(found.chance(), exact, rtol=1e-12)
+        assert (interval.low > 0.5) == (exact < 0.05)
+        np.testing.assert_allclose(interval.low, detection.separating_bound(others, memorized), rtol=1e-12)
+    low, draws = detection.separating_bound(5, 5), 100_000
+    ratio = low / (1 - low)  # of the rates: the others' is ratio times the memorized ones'
+    positive, negative = rng.exponential(1.0, (draws, 5)), rng.exponential(1 / ratio, (draws, 5))
+    separated = np.mean(positive.min(axis=1) > negative.max(axis=1))
+    assert abs(separated - 0.025) <= 5 * np.sqrt(0.025 * 0.975 / draws)
+
+
+def test_a_separating_score_gains_on_a_baseline_that_does_not(rng):
+    labels = np.arange(60) < 20
+    scores = np.stack([labels + 0.1 * rng.random(60), rng.random(60)])
+    gap = detection.areas(scores, labels).difference(0, 1)
+    assert 0 < gap.low < gap.estimate < gap.high
+    same = detection.areas(np.stack([scores[0], 2 * scores[0]]), labels).difference(0, 1)
+    assert (same.low, same.high) == (0, 0)
 
 
 def test_resampled_areas_are_those_of_the_drawn_groups(rng):

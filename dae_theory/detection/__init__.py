@@ -4,7 +4,7 @@ Every score is oriented beforehand so that larger means memorized, and is never 
 """
 
 from dae_theory.detection.columns import Column, control_columns, score_columns
-from dae_theory.detection.covariance import Areas, areas
+from dae_theory.detection.covariance import Areas, areas, separating_bound
 from dae_theory.detection.cross_fitting import CrossFitted, cross_fit
 from dae_theory.detection.detectors import (
     STATISTICS,
@@ -73,6 +73,7 @@ __all__ = [
     "score_columns",
     "score_denoiser",
     "score_table",
+    "separating_bound",
     "simultaneous_level",
     "smallest_auroc",
     "std",

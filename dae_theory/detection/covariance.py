@@ -14,11 +14,13 @@ DeLong, DeLong & Clarke-Pearson, Biometrics 44 (1988) where every sample is its 
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 import scipy.special
 import scipy.stats
 from flax import struct
 from jaxtyping import Float
 
+from dae_theory import checks
 from dae_theory.detection import roc
 from dae_theory.detection.selection import ranked
 from dae_theory.detection.splits import groups_of, labels_of
@@ -30,15 +32,24 @@ class Areas:
 
     Attributes:
         estimates: A, (c,).
-        influence: G, one row a group, (K, c).
-        freedom: Degrees of freedom of each standard error, (c,): Welch's, from the groups of either class.
+        positive, negative: The two parts of G, one row a group, (K, c).
         counts: (K⁺, K⁻), groups with memorized samples and with others.
     """
 
     estimates: Float[np.ndarray, " c"]
-    influence: Float[np.ndarray, "k c"]
-    freedom: Float[np.ndarray, " c"]
+    positive: Float[np.ndarray, "k c"]
+    negative: Float[np.ndarray, "k c"]
     counts: tuple[int, int]
+
+    @property
+    def influence(self) -> np.ndarray:
+        """G, (K, c)."""
+        return self.positive + self.negative
+
+    @property
+    def freedom(self) -> np.ndarray:
+        """Degrees of freedom of each standard error, (c,): Welch's, from the groups of either class."""
+        return _welch([self.positive, self.negative], self.counts)
 
     @property
     def covariance(self) -> np.ndarray:
@@ -52,12 +63,12 @@ class Areas:
 
     def interval(self, row: int, *, level: float = 0.95) -> roc.Interval:
         """Interval of one AUROC: symmetric on the logit, by Student's t; at AUROC 0 and 1, where the standard error
-        vanishes, Clopper and Pearson's bound for min(K⁺, K⁻) successes without a failure.
+        vanishes, `separating_bound`.
         """
         roc.check_level(level)
         area, error = float(self.estimates[row]), float(self.standard_errors[row])
         if area in (0.0, 1.0):
-            bound = float(((1 - level) / 2) ** (1 / min(self.counts)))
+            bound = separating_bound(*self.counts, level=level)
             ends = (bound, 1.0) if area == 1 else (0.0, 1 - bound)
             return roc.Interval(estimate=area, low=ends[0], high=ends[1], standard_error=error)
         if error == 0:  # all scores tie: ½ whatever the sample
@@ -72,7 +83,8 @@ class Areas:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.abs(scipy.special.logit(area)) * area * (1 - area) / error
             found = 2 * scipy.stats.t.sf(ratio, self.freedom)
-        found = np.where((area == 0) | (area == 1), 2.0 ** (1 - min(self.counts)), found)
+        separated = 2 / scipy.special.binom(sum(self.counts), self.counts[0])
+        found = np.where((area == 0) | (area == 1), min(1.0, separated), found)
         return np.where(area == 0.5, 1.0, found)
 
     def difference(self, row: int, other: int, *, level: float = 0.95) -> roc.Interval:
@@ -80,8 +92,47 @@ class Areas:
         roc.check_level(level)
         gap = float(self.estimates[row] - self.estimates[other])
         error = float(np.linalg.norm(self.influence[:, row] - self.influence[:, other]))
-        reach = _reach(level, min(self.freedom[row], self.freedom[other])) * error
+        parts = [part[:, [row]] - part[:, [other]] for part in (self.positive, self.negative)]
+        reach = _reach(level, _welch(parts, self.counts)[0]) * error if error else 0.0
         return roc.Interval(estimate=gap, low=gap - reach, high=gap + reach, standard_error=error)
+
+
+def separating_bound(memorized: int, others: int, *, level: float = 0.95) -> float:
+    """Lower end of the interval of an AUROC of 1: where so perfect a separation has the probability (1 − level)/2.
+
+    Of exponential scores with AUROC A = r/(1 + r), Hanley and McNeil's, all n others are below all m memorized ones
+    with probability Π_{j ≤ n} j r/(j r + m); at A = ½ that is 1/C(m + n, m), true of scores of any kind. The lower of
+    the two ends that this gives with the classes in either role.
+
+    Args:
+        memorized, others: m and n, samples or groups.
+        level: Level of the interval, two-sided.
+
+    Raises:
+        ValueError: `memorized` or `others` is not a positive integer, or `level` is outside (0, 1).
+
+    >>> from dae_theory import detection
+    >>> detection.separating_bound(3, 3) < 0.5 < detection.separating_bound(4, 4)
+    True
+    """
+    m, n = checks.integer("memorized", memorized, 1), checks.integer("others", others, 1)
+    roc.check_level(level)
+
+    def bound(above: int, below: int) -> float:
+        steps = np.arange(1, below + 1)
+
+        def excess(logit: float) -> float:
+            return float(-np.sum(np.log1p(above * np.exp(-logit) / steps)) - np.log((1 - level) / 2))
+
+        return float(scipy.special.expit(scipy.optimize.root_scalar(excess, bracket=(-40.0, 40.0)).root))
+
+    return min(bound(m, n), bound(n, m))
+
+
+def _welch(parts: list[np.ndarray], counts: tuple[int, int]) -> np.ndarray:
+    first, second = (np.sum(part**2, axis=0) for part in parts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (first + second) ** 2 / (first**2 / (counts[0] - 1) + second**2 / (counts[1] - 1))
 
 
 def _reach(level: float, freedom: float) -> float:
@@ -122,12 +173,7 @@ def areas(scores: Any, memorized: Any, *, groups: Any = None) -> Areas:
         else:
             np.add.at(moved, members[mask], own)
         parts.append(moved * np.sqrt(count / (count - 1)))
-    variances = [np.sum(part**2, axis=0) for part in parts]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        freedom = (variances[0] + variances[1]) ** 2 / (
-            variances[0] ** 2 / (counts[0] - 1) + variances[1] ** 2 / (counts[1] - 1)
-        )
-    return Areas(estimates=estimates, influence=parts[0] + parts[1], freedom=freedom, counts=counts)
+    return Areas(estimates=estimates, positive=parts[0], negative=parts[1], counts=counts)
 
 
 def placements(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
