@@ -25,6 +25,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 # Thresholds beyond this many standard deviations are the same as infinite ones: exp(−100²/2) is zero in every format.
 _FAR = 100.0
@@ -193,9 +194,9 @@ def bivariate_normal_cdf(a: ArrayLike, b: ArrayLike, rho: ArrayLike) -> Array:
     dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
     for name, array in (("a", a), ("b", b)):
         if not checks.is_traced(array) and np.any(np.isnan(np.asarray(array))):
-            raise ValueError(f"{name} must be free of NaN; got {array}")
+            raise Refusal(f"{name} must be free of NaN; got {array}")
     if not checks.is_traced(rho) and not np.all(np.abs(np.asarray(rho)) <= 1):
-        raise ValueError(f"rho must lie in [−1, 1]; got {rho}")
+        raise Refusal(f"rho must lie in [−1, 1]; got {rho}")
     return _cdf(*jnp.broadcast_arrays(*(array.astype(dtype) for array in (a, b, rho))))
 
 

@@ -8,6 +8,7 @@ from flax import struct
 from jaxtyping import Array, Key
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 @struct.dataclass
@@ -46,7 +47,7 @@ def crossing(positions: Any, values: Any, level: float, *, below: float | None =
     """
     positions, values = np.asarray(positions, float), np.asarray(values, float)
     if positions.ndim != 1 or np.any(positions <= 0) or np.any(np.diff(positions) <= 0):
-        raise ValueError(f"positions must be positive and increasing; got {positions.tolist()}")
+        raise Refusal(f"positions must be positive and increasing; got {positions.tolist()}")
     checks.shape("values", values, positions.shape)
     present = np.isfinite(values)
     where, height = np.log(positions[present]), values[present] - level
@@ -92,9 +93,9 @@ def locate(
     checks.typed_key("key", key)
     replicates = np.asarray(replicates, float)
     if replicates.ndim != 2 or len(replicates) < 2:
-        raise ValueError(f"replicates must have shape (R ≥ 2, N); got {replicates.shape}")
+        raise Refusal(f"replicates must have shape (R ≥ 2, N); got {replicates.shape}")
     if not 0 < coverage < 1:
-        raise ValueError(f"coverage must be in (0, 1); got {coverage}")
+        raise Refusal(f"coverage must be in (0, 1); got {coverage}")
     rows = len(replicates)
     picked = np.asarray(jax.random.randint(key, (checks.integer("resamples", resamples, 1), rows), 0, rows))
     found = np.asarray([crossing(positions, _mean(replicates[index]), level, below=below) for index in picked])

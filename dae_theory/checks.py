@@ -13,6 +13,14 @@ from jax import Array
 from jax.core import Tracer
 
 
+class Refusal(ValueError):
+    """An argument that cannot be: the message names it, what was given and what is allowed.
+
+    A `ValueError` like any other to a caller. It has a type of its own so that a program can tell what a user may mend
+    from a defect of the program itself.
+    """
+
+
 def is_traced(value: Any) -> bool:
     """Whether the value is abstract (inside jit, vmap or grad), so that it cannot be looked at."""
     return isinstance(value, Tracer)
@@ -23,15 +31,15 @@ def array(name: str, value: Any, ndim: int) -> Array:
     try:
         result = jnp.asarray(value)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a numeric array with {ndim} axes; got {type(value).__name__}") from error
+        raise Refusal(f"{name} must be a numeric array with {ndim} axes; got {type(value).__name__}") from error
     if not jnp.issubdtype(result.dtype, jnp.floating):
         if jnp.issubdtype(result.dtype, jnp.complexfloating):
-            raise ValueError(f"{name} must be real; got dtype {result.dtype}")
+            raise Refusal(f"{name} must be real; got dtype {result.dtype}")
         result = result.astype(jnp.result_type(float))
     if result.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes; got shape {result.shape}")
+        raise Refusal(f"{name} must have {ndim} axes; got shape {result.shape}")
     if 0 in result.shape:
-        raise ValueError(f"{name} must not be empty; got shape {result.shape}")
+        raise Refusal(f"{name} must not be empty; got shape {result.shape}")
     finite(name, result)
     return result
 
@@ -42,10 +50,10 @@ def finite(name: str, value: Any) -> None:
         return
     entries = np.asarray(value)
     if entries.dtype == object or entries.dtype.kind in "USMmc":
-        raise ValueError(f"{name} must be real numbers; got {value!r}")
+        raise Refusal(f"{name} must be real numbers; got {value!r}")
     bad = np.count_nonzero(~np.isfinite(entries))
     if bad:
-        raise ValueError(f"{name} must be finite; got {bad} entries that are NaN or infinite")
+        raise Refusal(f"{name} must be finite; got {bad} entries that are NaN or infinite")
 
 
 def samples(name: str, value: Any) -> Array:
@@ -56,29 +64,29 @@ def samples(name: str, value: Any) -> Array:
 def shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
     """Refuse an array of another shape."""
     if np.shape(value) != expected:
-        raise ValueError(f"{name} must have shape {expected}; got {np.shape(value)}")
+        raise Refusal(f"{name} must have shape {expected}; got {np.shape(value)}")
 
 
 def non_negative(name: str, value: Any) -> None:
     """Refuse a number (or any entry of an array) that is negative, NaN or infinite."""
     finite(name, value)
     if not is_traced(value) and np.any(np.asarray(value) < 0):
-        raise ValueError(f"{name} must be ≥ 0; got {value}")
+        raise Refusal(f"{name} must be ≥ 0; got {value}")
 
 
 def positive(name: str, value: Any) -> None:
     """Refuse a number (or any entry of an array) that is not above zero, NaN or infinite."""
     finite(name, value)
     if not is_traced(value) and np.any(np.asarray(value) <= 0):
-        raise ValueError(f"{name} must be > 0; got {value}")
+        raise Refusal(f"{name} must be > 0; got {value}")
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
     """An integer of at least `minimum`; booleans and fractions are refused."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"{name} must be an integer ≥ {minimum}; got {value!r}")
+        raise Refusal(f"{name} must be an integer ≥ {minimum}; got {value!r}")
     if value < minimum:
-        raise ValueError(f"{name} must be an integer ≥ {minimum}; got {value}")
+        raise Refusal(f"{name} must be an integer ≥ {minimum}; got {value}")
     return int(value)
 
 
@@ -89,13 +97,13 @@ def count(name: str, value: Any, least: int, most: int, what: str) -> None:
         return
     entries = np.asarray(value)
     if entries.dtype.kind not in "iu" or not least <= int(entries) <= most:
-        raise ValueError(f"{name} must be an integer from {least} to {most}, {what}; got {value}")
+        raise Refusal(f"{name} must be an integer from {least} to {most}, {what}; got {value}")
 
 
 def typed_key(name: str, key: Any) -> None:
     """Refuse anything but one typed key from `jax.random.key`."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise ValueError(f"{name} must be a typed key from jax.random.key(seed); got {key!r}")
+        raise Refusal(f"{name} must be a typed key from jax.random.key(seed); got {key!r}")
     if key.shape != ():
-        raise ValueError(f"{name} must be a single key; got an array of keys of shape {key.shape}")
+        raise Refusal(f"{name} must be a single key; got an array of keys of shape {key.shape}")

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from dae_theory.checks import Refusal
 from dae_theory.files import write_atomically
 
 _NAME = re.compile(r"(\d{8,})-(\d{8,})\.npz")
@@ -47,16 +48,16 @@ class ChunkStore:
         for path in sorted(self.folder.glob("*.npz")):
             name = _NAME.fullmatch(path.name)
             if name is None:
-                raise ValueError(f"store must hold chunks named START-STOP.npz only; got {path}: {_REMEDY}")
+                raise Refusal(f"store must hold chunks named START-STOP.npz only; got {path}: {_REMEDY}")
             span = int(name[1]), int(name[2])
             if span[0] >= span[1]:
-                raise ValueError(f"store must hold chunks that run forwards; got {path}: {_REMEDY}")
+                raise Refusal(f"store must hold chunks that run forwards; got {path}: {_REMEDY}")
             found.append(span)
         found.sort()
         for (start, stop), (later, end) in itertools.pairwise(found):
             if later < stop:
                 both = f"{self._path(start, stop)} and {self._path(later, end).name}"
-                raise ValueError(f"store must hold every member once; {both} overlap: {_REMEDY}")
+                raise Refusal(f"store must hold every member once; {both} overlap: {_REMEDY}")
         return found
 
     def finished(self, expected: Sequence[Any]) -> dict[tuple[int, int], list[np.ndarray]]:
@@ -84,7 +85,7 @@ class ChunkStore:
             wanted = [((stop - start, *leaf.shape[1:]), np.dtype(leaf.dtype)) for leaf in expected]
             got = [(leaf.shape, leaf.dtype) for leaf in leaves]
             if got != wanted or stop > expected[0].shape[0]:
-                raise ValueError(
+                raise Refusal(
                     f"store must hold chunks of this run, {expected[0].shape[0]} members with {_show(wanted)}; "
                     f"{path} holds {_show(got)}: {_REMEDY}"
                 )

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 def unit(rows: ArrayLike) -> Float[Array, "*batch d"]:
@@ -26,7 +27,7 @@ def unit(rows: ArrayLike) -> Float[Array, "*batch d"]:
     """
     rows = jnp.asarray(rows)
     if rows.ndim == 0:
-        raise ValueError(f"rows must have at least one axis; got shape {rows.shape}")
+        raise Refusal(f"rows must have at least one axis; got shape {rows.shape}")
     checks.finite("rows", rows)
     squares = jnp.sum(rows**2, axis=-1, keepdims=True)
     positive = squares > 0

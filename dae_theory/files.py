@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dae_theory.checks import Refusal
+
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a file beside `path`, flush it to disk, then rename it to `path`.
@@ -53,10 +55,10 @@ def digest(path: str | Path) -> str:
     if path.is_file():
         return _of_file(path)
     if not path.is_dir():
-        raise ValueError(f"path must be a file or a folder; got {path}, which does not exist")
+        raise Refusal(f"path must be a file or a folder; got {path}, which does not exist")
     names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     if not names:
-        raise ValueError(f"path must hold a file; the folder {path} is empty")
+        raise Refusal(f"path must hold a file; the folder {path} is empty")
     whole = hashlib.sha256()
     for name in names:  # lengths and digests are fixed, so no two folders run together to one text
         whole.update(hashlib.sha256(name.encode()).digest() + bytes.fromhex(_of_file(path / name)))

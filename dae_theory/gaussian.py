@@ -33,6 +33,7 @@ from jax.typing import ArrayLike
 
 from dae_theory import checks
 from dae_theory.bivariate import Leaf, bivariate_normal_cdf, cumulative, quadrant, quadrant_change, threshold
+from dae_theory.checks import Refusal
 
 __all__ = [
     "Marginal",
@@ -260,11 +261,11 @@ def _refuse_impossible(covariance: np.ndarray, epsilon: float) -> None:
     scale = np.sqrt(np.outer(np.maximum(variances, 0), np.maximum(variances, 0)))
     slack = 64 * epsilon * np.max(np.abs(covariance))
     if np.any(variances < 0):
-        raise ValueError(f"covariance must have a diagonal ≥ 0; got {variances.min()}")
+        raise Refusal(f"covariance must have a diagonal ≥ 0; got {variances.min()}")
     if np.any(np.abs(covariance - covariance.T) > slack):
-        raise ValueError(f"covariance must be symmetric; got entries {np.abs(covariance - covariance.T).max()} apart")
+        raise Refusal(f"covariance must be symmetric; got entries {np.abs(covariance - covariance.T).max()} apart")
     if np.any(np.abs(covariance) > scale + slack):
-        raise ValueError("covariance must have |C_ij| ≤ √(C_ii C_jj); got an entry above it")
+        raise Refusal("covariance must have |C_ij| ≤ √(C_ii C_jj); got an entry above it")
     lowest = np.linalg.eigvalsh(covariance)[0]
     if lowest < -len(covariance) * slack:
-        raise ValueError(f"covariance must be positive semidefinite; got the eigenvalue {lowest}")
+        raise Refusal(f"covariance must be positive semidefinite; got the eigenvalue {lowest}")

@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 Denoiser = Callable[[Any], Any]
 
@@ -128,7 +129,7 @@ def jacobian_dimension(denoiser: Denoiser, points: Any, *, threshold: float = 0.
     [1]
     """
     if not 0 < threshold < 1:
-        raise ValueError(f"threshold must be in (0, 1); got {threshold}")
+        raise Refusal(f"threshold must be in (0, 1); got {threshold}")
     found = jacobians(denoiser, points)
     eigenvalues = jnp.linalg.eigvalsh((found + jnp.swapaxes(found, 1, 2)) / 2)
     return jnp.sum(eigenvalues > threshold, axis=1)

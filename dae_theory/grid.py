@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dae_theory.checks import Refusal
+
 
 class Grid:
     """The product of named axes, for example `Grid(n=[2, 4, 8], p=[4, 16], seed=range(8))`.
@@ -25,13 +27,13 @@ class Grid:
 
     def __init__(self, **axes: Sequence[Any] | np.ndarray):
         if not axes:
-            raise ValueError("axes must name at least one axis; got none")
+            raise Refusal("axes must name at least one axis; got none")
         self.axes = {name: np.asarray(list(values)) for name, values in axes.items()}
         for name, values in self.axes.items():
             if values.ndim != 1 or values.size == 0:
-                raise ValueError(f"axis {name} must be a non-empty list of scalars; got shape {values.shape}")
+                raise Refusal(f"axis {name} must be a non-empty list of scalars; got shape {values.shape}")
             if len(np.unique(values)) != values.size:
-                raise ValueError(f"axis {name} must hold distinct values; got {values.tolist()}")
+                raise Refusal(f"axis {name} must hold distinct values; got {values.tolist()}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,8 +65,8 @@ class Grid:
             values = np.asarray(values)
             names = tuple((trailing or {}).get(name, ()))
             if values.shape[:1] != (self.size,):
-                raise ValueError(f"flat[{name!r}] must have a first axis of {self.size} points; got {values.shape}")
+                raise Refusal(f"flat[{name!r}] must have a first axis of {self.size} points; got {values.shape}")
             if values.ndim != 1 + len(names):
-                raise ValueError(f"trailing[{name!r}] must name {values.ndim - 1} axes; got {names}")
+                raise Refusal(f"trailing[{name!r}] must name {values.ndim - 1} axes; got {names}")
             variables[name] = ((*self.axes, *names), values.reshape(self.shape + values.shape[1:]))
         return xr.Dataset(variables, coords=self.axes)

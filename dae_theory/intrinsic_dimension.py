@@ -16,6 +16,7 @@ from flax import struct
 from scipy import spatial
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 @struct.dataclass
@@ -54,9 +55,9 @@ def two_nearest(points: Any, *, dropped: float = 0.1) -> Dimension:
     """
     rows = np.unique(np.asarray(checks.samples("points", points)), axis=0)
     if not 0 <= dropped < 1:
-        raise ValueError(f"dropped must be in [0, 1); got {dropped}")
+        raise Refusal(f"dropped must be in [0, 1); got {dropped}")
     if len(rows) < 10:
-        raise ValueError(f"points must hold at least ten distinct ones; got {len(rows)}")
+        raise Refusal(f"points must hold at least ten distinct ones; got {len(rows)}")
     distances = spatial.KDTree(rows).query(rows, k=3)[0]
     return from_ratios(distances[:, 2] / distances[:, 1], dropped=dropped)
 
@@ -74,13 +75,13 @@ def from_ratios(ratios: Any, *, dropped: float = 0.1) -> Dimension:
     ratios = np.asarray(ratios, dtype=float)
     checks.finite("ratios", ratios)
     if ratios.ndim != 1 or ratios.size == 0 or np.any(ratios < 1):
-        raise ValueError(f"ratios must be a vector of numbers ≥ 1; got shape {ratios.shape}")
+        raise Refusal(f"ratios must be a vector of numbers ≥ 1; got shape {ratios.shape}")
     if not 0 <= dropped < 1:
-        raise ValueError(f"dropped must be in [0, 1); got {dropped}")
+        raise Refusal(f"dropped must be in [0, 1); got {dropped}")
     ordered = np.sort(np.log(ratios))
     kept = max(1, int(np.floor((1 - dropped) * ordered.size)))
     total = ordered[:kept].sum() + (ordered.size - kept) * ordered[kept - 1]
     if total == 0:
-        raise ValueError("ratios must not all be 1")
+        raise Refusal("ratios must not all be 1")
     estimate = float(kept / total)
     return Dimension(estimate, estimate / np.sqrt(kept), kept, ordered.size)

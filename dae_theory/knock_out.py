@@ -24,6 +24,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from dae_theory import checks, gaussian
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 
 
@@ -136,7 +137,7 @@ def kept_share_loss(weights: Weights, x: Any, share: Any, *, noise_std: Any) -> 
     [25.]
     """
     if not checks.is_traced(share) and not 0 < share <= 1:
-        raise ValueError(f"share must be in (0, 1]; got {share}")
+        raise Refusal(f"share must be in (0, 1]; got {share}")
     loss, _, _ = knock_out_effects(weights, x, noise_std=noise_std)
     power = _power(weights, checks.samples("x", x).astype(loss.dtype), jnp.asarray(noise_std, loss.dtype))
     return loss + (1 - share) / share * power

@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 THRESHOLD = 1 / 3
 _CANDIDATES = 8
@@ -161,7 +162,7 @@ def nearest_distances(points: Any, training: Any, *, samples_mask: Any = None) -
     points, training = checks.samples("points", points), checks.samples("training", training)
     checks.shape("points", points, (points.shape[0], training.shape[1]))
     if points.dtype != training.dtype:
-        raise ValueError(f"points must have the dtype {training.dtype} of training; got {points.dtype}")
+        raise Refusal(f"points must have the dtype {training.dtype} of training; got {points.dtype}")
     if samples_mask is None:
         distinct = _first_copies(training)
     else:
@@ -170,7 +171,7 @@ def nearest_distances(points: Any, training: Any, *, samples_mask: Any = None) -
         # A masked row may be the first copy of one that exists; one more coordinate tells the two apart.
         distinct = _first_copies(jnp.concatenate([training, mask[:, None].astype(training.dtype)], axis=1)) & mask
     if not checks.is_traced(distinct) and int(jnp.sum(distinct)) < 2:
-        raise ValueError(f"training must hold at least two distinct points; got {int(jnp.sum(distinct))}")
+        raise Refusal(f"training must hold at least two distinct points; got {int(jnp.sum(distinct))}")
     found, missed = _search(points, training, distinct)
     if checks.is_traced(missed) or not np.any(missed):
         return found
@@ -188,7 +189,7 @@ def memorized(
         ValueError: As `nearest_distances`, or `threshold` is outside (0, 1].
     """
     if not checks.is_traced(threshold) and not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be in (0, 1]; got {threshold}")
+        raise Refusal(f"threshold must be in (0, 1]; got {threshold}")
     return nearest_distances(points, training, samples_mask=samples_mask).ratio < threshold
 
 
@@ -211,10 +212,10 @@ def rate(fires: Any, *, level: float = 0.95) -> Rate:
         ValueError: `fires` is not a non-empty array of booleans, or `level` is outside (0, 1).
     """
     if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1); got {level}")
+        raise Refusal(f"level must be in (0, 1); got {level}")
     fires = np.asarray(fires)
     if fires.ndim == 0 or fires.size == 0 or fires.dtype != bool:
-        raise ValueError(f"fires must be a non-empty array of booleans; got {fires.dtype} of shape {fires.shape}")
+        raise Refusal(f"fires must be a non-empty array of booleans; got {fires.dtype} of shape {fires.shape}")
     m, share, tail = fires.shape[-1], fires.mean(axis=-1), (1 - level) / 2
     z = scipy.special.ndtri(1 - tail)
     centre, spread = share + z**2 / (2 * m), z * np.sqrt(share * (1 - share) / m + (z / (2 * m)) ** 2)

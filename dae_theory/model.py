@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
+from dae_theory.checks import Refusal
+
 
 @struct.dataclass
 class Weights:
@@ -119,5 +121,5 @@ def pad_width(weights: Weights, width: int) -> Weights:
     """
     missing = width - weights.width
     if missing < 0:
-        raise ValueError(f"width must be at least the {weights.width} neurons of the weights; got {width}")
+        raise Refusal(f"width must be at least the {weights.width} neurons of the weights; got {width}")
     return jax.tree.map(lambda w: jnp.pad(w, ((0, 0), (0, missing))), weights)

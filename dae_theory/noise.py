@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Key, UInt32
 
 from dae_theory import checks, randomness
+from dae_theory.checks import Refusal
 
 _LOGARITHM = (
     1.0000046848976205,
@@ -74,7 +75,7 @@ def geometric_levels(highest: float, lowest: float, count: int) -> Float[Array, 
     checks.positive("lowest", lowest)
     checks.integer("count", count, 2)
     if not highest > lowest:
-        raise ValueError(f"highest must be above lowest = {lowest}; got {highest}")
+        raise Refusal(f"highest must be above lowest = {lowest}; got {highest}")
     return jnp.geomspace(highest, lowest, count)
 
 

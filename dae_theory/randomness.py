@@ -16,6 +16,7 @@ from jax.extend.random import define_prng_impl
 from jaxtyping import Array, Integer, Key, UInt32
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 _THREEFRY = "threefry2x32"
 
@@ -73,7 +74,7 @@ def _bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
     per = 2 if bit_width == 64 else 1
     size = math.prod(shape)
     if per * size > 2**32:
-        raise ValueError(f"shape must hold at most 2^32 words under one key of this kind; got {shape}")
+        raise Refusal(f"shape must hold at most 2^32 words under one key of this kind; got {shape}")
     counter = jax.lax.iota(jnp.uint32, size).reshape(shape)
     if bit_width == 64:
         high, low = (_words(key, 2 * counter + jnp.uint32(half)).astype(jnp.uint64) for half in (0, 1))

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import xarray as xr
 
 import dae_theory
+from dae_theory.checks import Refusal
 from dae_theory.chunks import ChunkStore
 from dae_theory.files import digest as digest
 from dae_theory.files import explained, write_atomically
@@ -93,7 +94,7 @@ class Record:
                 held.enter_context(filelock.FileLock(path, timeout=wait))
             except filelock.Timeout as error:
                 holder = f"another process, which holds {path.name}"
-                raise ValueError(f"record {self.folder} is being computed by {holder}: wait for it to end") from error
+                raise Refusal(f"record {self.folder} is being computed by {holder}: wait for it to end") from error
             except OSError as error:
                 raise explained(error, path) from error
             yield
@@ -145,28 +146,28 @@ def read(folder: Path) -> tuple[xr.Dataset, dict[str, Any]]:
     manifest = _manifest(folder)
     path = folder / "data.nc"
     if not path.is_file():
-        raise ValueError(f"folder must hold data.nc beside manifest.json; {path} is missing: {_REMEDY}")
+        raise Refusal(f"folder must hold data.nc beside manifest.json; {path} is missing: {_REMEDY}")
     try:
         return xr.load_dataset(path, engine="h5netcdf"), manifest
     except PermissionError:
         raise
     except Exception as error:  # whatever HDF5 and xarray raise at bytes that are not theirs
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"folder must hold a whole data.nc; {path} is damaged ({reason}): {_REMEDY}") from error
+        raise Refusal(f"folder must hold a whole data.nc; {path} is damaged ({reason}): {_REMEDY}") from error
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
-        raise ValueError(f"folder must hold a finished record (data.nc, manifest.json); got {folder}")
+        raise Refusal(f"folder must hold a finished record (data.nc, manifest.json); got {folder}")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"folder must hold a valid manifest; {path} is no JSON ({error}): {_REMEDY}") from error
+        raise Refusal(f"folder must hold a valid manifest; {path} is no JSON ({error}): {_REMEDY}") from error
     needed = {"name", "config", "hash", "written"}
     lacking = sorted(needed - set(manifest)) if isinstance(manifest, dict) else sorted(needed)
     if lacking:
-        raise ValueError(f"folder must hold a valid manifest; {path} lacks {', '.join(lacking)}: {_REMEDY}")
+        raise Refusal(f"folder must hold a valid manifest; {path} lacks {', '.join(lacking)}: {_REMEDY}")
     return manifest
 
 

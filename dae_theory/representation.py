@@ -17,6 +17,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 Pooling = Callable[[Any], Any]
 
@@ -64,7 +65,7 @@ def as_array(name: str, h: Any) -> Array:
     if not isinstance(h, jax.Array):
         h = np.asarray(h)
         if not (jnp.issubdtype(h.dtype, jnp.number) or h.dtype == bool):
-            raise ValueError(f"{name} must hold numbers; got dtype {h.dtype}")
+            raise Refusal(f"{name} must hold numbers; got dtype {h.dtype}")
     result = checks.array(name, h, ndim=h.ndim)
     return result.astype(jnp.float32) if result.dtype.itemsize < 4 else result
 
@@ -96,14 +97,14 @@ def score(h: Any, name: str) -> Array:
         ValueError: `name` is none of them; as `spikiness`.
     """
     if name not in _FORMULAS:
-        raise ValueError(f"name must be one of {list(_FORMULAS)}; got {name!r}")
+        raise Refusal(f"name must be one of {list(_FORMULAS)}; got {name!r}")
     return _scores(h, (name,))[name]
 
 
 def _scores(h: Any, names: tuple[str, ...]) -> dict[str, Array]:
     h = as_array("h", h)
     if h.ndim == 0:
-        raise ValueError("h must have at least one axis; got a scalar")
+        raise Refusal("h must have at least one axis; got a scalar")
     if checks.is_traced(h) or any(device.platform != "cpu" for device in h.devices()):
         return _compiled(h, names)
     # NumPy sorts 30 times as fast as XLA on a CPU, and compiles nothing.
@@ -195,12 +196,10 @@ def flatten(h: Any) -> Any:
 def _positions(h: Any, channel_axis: int) -> tuple[int, ...]:
     axes = h.ndim
     if isinstance(channel_axis, bool) or not isinstance(channel_axis, int) or not -axes <= channel_axis < axes:
-        raise ValueError(f"channel_axis must be an axis of activations {tuple(h.shape)}; got {channel_axis!r}")
+        raise Refusal(f"channel_axis must be an axis of activations {tuple(h.shape)}; got {channel_axis!r}")
     channel = channel_axis % axes
     if channel == 0:
-        raise ValueError(
-            f"channel_axis must not be the batch axis 0; got {channel_axis} for activations {tuple(h.shape)}"
-        )
+        raise Refusal(f"channel_axis must not be the batch axis 0; got {channel_axis} for activations {tuple(h.shape)}")
     return tuple(axis for axis in range(1, axes) if axis != channel)
 
 
@@ -251,8 +250,8 @@ def score_batches(batches: Iterable[Any], pooling: Pooling = flatten) -> Spikine
     for batch in batches:
         h = as_array("batches", batch)
         if h.ndim < 2:
-            raise ValueError(f"batches must hold arrays of shape (batch, ...); got shape {h.shape}")
+            raise Refusal(f"batches must hold arrays of shape (batch, ...); got shape {h.shape}")
         scores.append(spikiness(pooling(h)))
     if not scores:
-        raise ValueError("batches must hold at least one batch; got none")
+        raise Refusal("batches must hold at least one batch; got none")
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *scores)

@@ -20,6 +20,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from dae_theory import checks, model, noise
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 
@@ -53,7 +54,7 @@ def karras_schedule(
     checks.positive("lowest", lowest)
     checks.integer("count", count, 2)
     if not highest > lowest:
-        raise ValueError(f"highest must be above lowest = {lowest}; got {highest}")
+        raise Refusal(f"highest must be above lowest = {lowest}; got {highest}")
     return _then_zero(jnp.linspace(highest ** (1 / exponent), lowest ** (1 / exponent), count) ** exponent)
 
 
@@ -112,9 +113,9 @@ def set_of_denoisers(weights: Weights, noise_stds: Any) -> DenoiserSet:
     noise_stds = checks.array("noise_stds", noise_stds, 1)
     checks.positive("noise_stds", noise_stds)
     if weights.encoder.ndim != 3 or weights.encoder.shape[0] != noise_stds.size:
-        raise ValueError(f"weights must have shape ({noise_stds.size}, d, p); got {weights.encoder.shape}")
+        raise Refusal(f"weights must have shape ({noise_stds.size}, d, p); got {weights.encoder.shape}")
     if not checks.is_traced(noise_stds) and len(np.unique(np.asarray(noise_stds))) != noise_stds.size:
-        raise ValueError(f"noise_stds must be distinct; got {noise_stds}")
+        raise Refusal(f"noise_stds must be distinct; got {noise_stds}")
     weights = jax.tree.map(jnp.asarray, weights)
     return DenoiserSet(weights, noise_stds.astype(weights.encoder.dtype))
 
@@ -250,11 +251,11 @@ def sample(
     noise_stds = checks.array("noise_stds", noise_stds, 1)
     checks.non_negative("noise_stds", noise_stds)
     if noise_stds.size < 2:
-        raise ValueError(f"noise_stds must be at least two levels; got {noise_stds.size}")
+        raise Refusal(f"noise_stds must be at least two levels; got {noise_stds.size}")
     if not checks.is_traced(noise_stds):
         values = np.asarray(noise_stds)
         if np.any(values[1:] >= values[:-1]):
-            raise ValueError(f"noise_stds must fall; got {values}")
+            raise Refusal(f"noise_stds must fall; got {values}")
     numbers = _numbers(start.shape[0] if chains is None else chains)
     checks.shape("chains", numbers, (start.shape[0],))
     levels = noise_stds.astype(start.dtype)
@@ -280,7 +281,7 @@ def _numbers(chains: Any) -> Int[Array, " m"]:
         return jnp.arange(checks.integer("chains", chains, 1))
     chains = jnp.asarray(chains)
     if chains.ndim != 1 or chains.size == 0 or not jnp.issubdtype(chains.dtype, jnp.integer):
-        raise ValueError(f"chains must be a count or whole numbers (m,); got {chains.dtype} of shape {chains.shape}")
+        raise Refusal(f"chains must be a count or whole numbers (m,); got {chains.dtype} of shape {chains.shape}")
     return chains
 
 

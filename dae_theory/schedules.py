@@ -4,6 +4,7 @@ import numpy as np
 import optax
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 def constant_rate(steps: int) -> optax.Schedule:
@@ -32,7 +33,7 @@ def log_spaced(steps: int, count: int) -> tuple[int, ...]:
     """
     steps, count = checks.integer("steps", steps, 1), checks.integer("count", count, 1)
     if count > steps:
-        raise ValueError(f"count must be at most steps = {steps}; got {count}")
+        raise Refusal(f"count must be at most steps = {steps}; got {count}")
     chosen = [0]
     for position in np.linspace(0, 1, count) if count > 1 else (1.0,):
         chosen.append(max(chosen[-1] + 1, round(steps**position)))

@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights, represent
 
 
@@ -126,12 +127,12 @@ def response_curve(respond: Callable[[Array], Array], target: Any, strengths: An
     strengths, target = checks.array("strengths", strengths, 1), jnp.asarray(target)
     checks.finite("target", target)
     if strengths.size < 2:
-        raise ValueError(f"strengths must be at least two; got {strengths.size}")
+        raise Refusal(f"strengths must be at least two; got {strengths.size}")
     if not checks.is_traced(strengths) and bool(jnp.any(strengths[1:] <= strengths[:-1])):
-        raise ValueError(f"strengths must increase; got {strengths}")
+        raise Refusal(f"strengths must increase; got {strengths}")
     outputs = jnp.moveaxis(lax.map(respond, strengths), 0, 1)
     if target.shape not in (outputs.shape[2:], (outputs.shape[0], *outputs.shape[2:])):
-        raise ValueError(f"target must have shape (d,) or (m, d) for outputs {outputs.shape}; got {target.shape}")
+        raise Refusal(f"target must have shape (d,) or (m, d) for outputs {outputs.shape}; got {target.shape}")
     return _measure(outputs, target.reshape((-1, 1, outputs.shape[2])), strengths)
 
 

@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights, denoise
 from dae_theory.noise import standard_normal
 from dae_theory.randomness import derive, hashed
@@ -323,10 +324,10 @@ def _check(x: Array, settings: Settings, samples: ArrayLike | None, neurons: Arr
         checks.integer("batch_size", settings.batch_size, 1)
     outside = [step for step in settings.record_at if not 1 <= step <= settings.steps]
     if outside:
-        raise ValueError(f"record_at must hold steps from 1 to steps = {settings.steps}; got {outside}")
+        raise Refusal(f"record_at must hold steps from 1 to steps = {settings.steps}; got {outside}")
     for name, value, limit, what in (
         ("samples", samples, x.shape[0], "rows of x"),
         ("neurons", neurons, settings.width, "width"),
     ):
         if value is not None and not checks.is_traced(value) and not 1 <= int(np.asarray(value)) <= limit:
-            raise ValueError(f"{name} must be from 1 to {limit} ({what}); got {value}")
+            raise Refusal(f"{name} must be from 1 to {limit} ({what}); got {value}")

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import certify, compare, risk, theory
+from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from dae_theory.symmetry import match, merge_parallel
@@ -62,7 +63,7 @@ def resolve(config: Config) -> Config:
     limits.above_zero(config, "noise_std", "tolerance")
     most = certify.LARGEST // (2 * config.simplex.dimension)
     if max(config.widths) > most:
-        raise ValueError(f"--widths must be at most {most}, for Hessians that fit in memory; got {max(config.widths)}")
+        raise Refusal(f"--widths must be at most {most}, for Hessians that fit in memory; got {max(config.widths)}")
     return config
 
 

@@ -15,6 +15,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, detection, files, representation, sampling
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from dae_theory.representation import ORIENTATION
 from sims import launch
@@ -104,7 +105,7 @@ def resolve(config: Config) -> Config:
             f"block{block}.{part}" for block in range(config.depth) for part in ("attention", "hidden", "stream")
         ]
     if config.layer not in ("", *layers):
-        raise ValueError(f"--layer must be one of {', '.join(layers)}; got {config.layer!r}")
+        raise Refusal(f"--layer must be one of {', '.join(layers)}; got {config.layer!r}")
     return config
 
 

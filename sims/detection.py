@@ -20,6 +20,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, sampling
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
@@ -137,12 +138,12 @@ def resolve(config: Config) -> Config:
     config.mixture.check()
     config.training.check()
     if not 0 < config.fpr < 1:
-        raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
+        raise Refusal(f"--fpr must lie in (0, 1); got {config.fpr}")
     together, room = config.mixture.components + config.duplicates, config.mixture.dimension + 1
     if together > room:
-        raise ValueError(f"--components and --duplicates must be at most d + 1 = {room} together; got {together}")
+        raise Refusal(f"--components and --duplicates must be at most d + 1 = {room} together; got {together}")
     if config.others > config.many:
-        raise ValueError(f"--others must be at most --many = {config.many}; got {config.others}")
+        raise Refusal(f"--others must be at most --many = {config.many}; got {config.others}")
     config = replace(config, pictures=config.pictures.resolved())
     check_deep(config, size=config.pictures.size, width="deep_width")
     needed = config.image_duplicates + config.many + config.others

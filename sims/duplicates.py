@@ -21,6 +21,7 @@ from jaxtyping import Array
 from scipy import stats
 
 from dae_theory import compare, data, theory
+from dae_theory.checks import Refusal
 from dae_theory.directions import unit
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
@@ -72,7 +73,7 @@ def resolve(config: Config) -> Config:
     limits.distinct(config, "copies")
     limits.above_zero(config, "threshold", "learning_rate", "noise_std", "radii")
     if config.radii[0] > config.radii[1]:
-        raise ValueError(f"--radii must be in order; got {list(config.radii)}")
+        raise Refusal(f"--radii must be in order; got {list(config.radii)}")
     limits.at_least(config, copies=1, seeds=2, steps=2, width=1, dimension=TWICE * len(config.copies))
     return config
 
@@ -137,7 +138,7 @@ def with_fits(dataset: xr.Dataset) -> xr.Dataset:
         rms=float(np.sqrt(((dataset["predicted"] - dataset["stored"]) ** 2).mean())),
         height=float(np.exp(np.mean(logs[0] + logs[1]))) if enough else np.nan,
         slope=float(np.polyfit(*logs, 1)[0]) if enough else np.nan,
-        rank_correlation=float(stats.spearmanr(*logs)[0]) if enough else np.nan,
+        rank_correlation=float(np.asarray(stats.spearmanr(*logs))[0]) if enough else np.nan,
     )
 
 

@@ -18,6 +18,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import certify, compare, risk, theory
+from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.model import Weights, pad_width
 from dae_theory.randomness import derive
@@ -91,7 +92,7 @@ def resolve(config: Config) -> Config:
     limits.above_zero(config, "noise_std", "weight_decay", "tolerance", "init_scale")
     most = sources.source(config.source).most_samples
     if most is not None and max(config.samples) > most:
-        raise ValueError(f"--samples must be at most {most} with these data; got {max(config.samples)}")
+        raise Refusal(f"--samples must be at most {most} with these data; got {max(config.samples)}")
     return replace(config, samples=tuple(sorted(config.samples)), widths=tuple(sorted(config.widths)))
 
 

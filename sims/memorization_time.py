@@ -21,6 +21,7 @@ import xarray as xr
 from jax import Array
 
 from dae_theory import compare, dynamics, training
+from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
@@ -122,11 +123,11 @@ def resolve(config: Config) -> Config:
     limits.above_zero(config, "noise_std", "adam_rate", "sgd_rate", "init_scale")
     limits.one_of(config, "flow_samples", config.samples)
     if config.flow_seeds > config.seeds:
-        raise ValueError(f"--flow-seeds must be at most --seeds = {config.seeds}; got {config.flow_seeds}")
+        raise Refusal(f"--flow-seeds must be at most --seeds = {config.seeds}; got {config.flow_seeds}")
     config.source.check()
     most = sources.source(config.source).most_samples
     if most is not None and max(config.samples) > most:
-        raise ValueError(f"--samples must be at most {most} of these data; got {max(config.samples)}")
+        raise Refusal(f"--samples must be at most {most} of these data; got {max(config.samples)}")
     return config
 
 

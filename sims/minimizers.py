@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import compare, data, theory
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import alive, block_error, match, merge_parallel
@@ -75,7 +76,7 @@ def resolve(config: Config) -> Config:
     most = min(float(jnp.min(one.eigenvalues[:, RANK] * one.proportions)) for one in spectra)
     if config.components_weight_decay >= most:
         given = config.components_weight_decay
-        raise ValueError(f"--components-weight-decay must be below {most:.4g}, or a block loses a neuron; got {given}")
+        raise Refusal(f"--components-weight-decay must be below {most:.4g}, or a block loses a neuron; got {given}")
     return config
 
 

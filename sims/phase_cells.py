@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, ensemble
+from dae_theory.checks import Refusal
 from dae_theory.directions import unit
 from dae_theory.grid import Grid
 from dae_theory.model import represent
@@ -49,11 +50,11 @@ def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     resolved = phase_diagram.resolve(config)
     if config.z is not None:
-        raise ValueError(f"--z must be left out: cells of two axes are opened; got {config.z}")
+        raise Refusal(f"--z must be left out: cells of two axes are opened; got {config.z}")
     if set(resolved.axes) & {"d", "K"}:
-        raise ValueError("--x and --y must keep d and K: columns of different lengths are not comparable")
+        raise Refusal("--x and --y must keep d and K: columns of different lengths are not comparable")
     if "steps" in resolved.axes:
-        raise ValueError("--x and --y must not be steps: nets are opened at the end of their training")
+        raise Refusal("--x and --y must not be steps: nets are opened at the end of their training")
     limits.at_least(config, member=0, points=1, directions=1)
     return replace(config, **{f"{letter}_values": getattr(resolved, f"{letter}_values") for letter in "xy"})
 

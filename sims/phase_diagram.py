@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import compare, ensemble
+from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.training import Settings
 from sims import launch
@@ -108,15 +109,15 @@ def resolve(config: Config) -> Config:
     """Fill in the values of the axes, and refuse what does not fit together."""
     names = [name for name in (config.x, config.y, config.z) if name]
     if len(set(names)) != len(names):
-        raise ValueError(f"--x, --y and --z must be different axes; got {', '.join(names)}")
+        raise Refusal(f"--x, --y and --z must be different axes; got {', '.join(names)}")
     limits.at_least(config, seeds=2, evaluation=2, n=2, p=1, polish=0, copies=1, weight_decay=0)
     limits.above_zero(config, "noise_std", "init_scale")
     config.training.check()
     if config.z_values and not config.z:
-        raise ValueError(f"--z-values needs --z, the axis whose values they are; got {list(config.z_values)}")
+        raise Refusal(f"--z-values needs --z, the axis whose values they are; got {list(config.z_values)}")
     data = config.source.data
     if data != "simplex" and (swept := [name for name in names if AXES[name].of_mixture]):
-        raise ValueError(f"axis {swept[0]} changes the mixture, so it needs --data simplex; got --data {data}")
+        raise Refusal(f"axis {swept[0]} changes the mixture, so it needs --data simplex; got --data {data}")
     most = sources.source(config.source).most_samples
     largest = {"n": most}
     filled = {
@@ -130,11 +131,11 @@ def resolve(config: Config) -> Config:
     }
     config = replace(config, **filled)
     if most is not None and "n" not in names and config.n > most:
-        raise ValueError(f"--n must be at most {most} with these data; got {config.n}")
+        raise Refusal(f"--n must be at most {most} with these data; got {config.n}")
     if "n" in names and config.axes["n"].min() < 2:
-        raise ValueError("--x-values must be at least 2 for axis n: the rule of nearest neighbours needs two samples")
+        raise Refusal("--x-values must be at least 2 for axis n: the rule of nearest neighbours needs two samples")
     if config.polish and config.times:
-        raise ValueError(f"--polish must be 0 where steps is an axis: it leads away from the run; got {config.polish}")
+        raise Refusal(f"--polish must be 0 where steps is an axis: it leads away from the run; got {config.polish}")
     config.source.check(dimensions=config.swept("d"), components=config.swept("K"))
     return config
 

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import compare, data, risk, theory
+from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
@@ -74,7 +75,7 @@ def resolve(config: Config) -> Config:
     config.training.check()
     most = config.mixture.spread**2 / config.mixture.components
     if not 0 <= config.weight_decay < most:
-        raise ValueError(f"--weight-decay must be from 0 to below spread²/K = {most:.3g}; got {config.weight_decay}")
+        raise Refusal(f"--weight-decay must be from 0 to below spread²/K = {most:.3g}; got {config.weight_decay}")
     return config
 
 

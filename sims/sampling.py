@@ -21,6 +21,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, memorization, sampling, theory
+from dae_theory.checks import Refusal
 from dae_theory.directions import unit
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
@@ -117,18 +118,18 @@ def resolve(config: Config) -> Config:
     config.conditional.check()
     room = config.dimension - max(config.components - 1, 1)
     if max(config.ranks) > room:
-        raise ValueError(f"--ranks must be at most d − K + 1 = {room}; got {max(config.ranks)}")
+        raise Refusal(f"--ranks must be at most d − K + 1 = {room}; got {max(config.ranks)}")
     for name in ("few", "many"):
         if getattr(config, name) % config.components:
-            raise ValueError(f"--{name} must be a multiple of --components; got {getattr(config, name)}")
+            raise Refusal(f"--{name} must be a multiple of --components; got {getattr(config, name)}")
     if not config.many > config.few:
-        raise ValueError(f"--many must be above --few = {config.few}; got {config.many}")
+        raise Refusal(f"--many must be above --few = {config.few}; got {config.many}")
     limits.above_zero(config, "radius", "spread", "lowest", "init_scale")
     if not config.highest > config.lowest:
-        raise ValueError(f"--highest must be above --lowest = {config.lowest}; got {config.highest}")
+        raise Refusal(f"--highest must be above --lowest = {config.lowest}; got {config.highest}")
     most = min(config.radius**2 / config.few, min(config.radius, config.spread) ** 2 / config.components)
     if not 0 <= config.weight_decay < most:
-        raise ValueError(
+        raise Refusal(
             f"--weight-decay must lie in [0, {most:.3g}), or theory's weights vanish; got {config.weight_decay}"
         )
     return config

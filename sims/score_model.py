@@ -22,6 +22,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, data, detection, files, model, theory
+from dae_theory.checks import Refusal
 from dae_theory.data.folder import image_files
 from dae_theory.randomness import derive
 from sims import launch
@@ -92,18 +93,18 @@ def resolve(config: Config) -> Config:
     if config.module and config.activations == DEMO:
         config = replace(config, activations="")
     if sum(map(bool, (config.activations, config.pipeline, config.module))) != 1:
-        raise ValueError("give one of --activations FILE.npz, --pipeline NAME or --module NAME; these with --images")
+        raise Refusal("give one of --activations FILE.npz, --pipeline NAME or --module NAME; these with --images")
     if not config.activations and not config.images:
-        raise ValueError("--images must name a folder when --pipeline or --module is given")
+        raise Refusal("--images must name a folder when --pipeline or --module is given")
     if config.module:
         limits.above_zero(config, "noise_stds")
         limits.distinct(config, "noise_stds")
         foreign.load(config.module, config.weights, config.seed)
     if config.images and not Path(config.images).is_dir():
-        raise ValueError(f"--images must be a folder; got {config.images!r}")
+        raise Refusal(f"--images must be a folder; got {config.images!r}")
     limits.at_least(config, batch_size=1, resamples=2, timestep=0, size=0)
     if not 0 < config.fpr < 1:
-        raise ValueError(f"--fpr must lie in (0, 1); got {config.fpr}")
+        raise Refusal(f"--fpr must lie in (0, 1); got {config.fpr}")
     if config.activations not in ("", DEMO):
         read_activations(config.activations)
     given = [config.activations] if config.activations else [config.pipeline or config.weights, config.images]

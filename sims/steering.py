@@ -20,6 +20,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, data, memorization, sampling, theory
+from dae_theory.checks import Refusal
 from dae_theory.directions import unit
 from dae_theory.randomness import derive
 from sims import launch
@@ -97,13 +98,13 @@ def resolve(config: Config) -> Config:
     config.training.check()
     _with_repeated(mixture).check()
     if not config.highest > config.lowest:
-        raise ValueError(f"--highest must be above --lowest = {config.lowest}; got {config.highest}")
+        raise Refusal(f"--highest must be above --lowest = {config.lowest}; got {config.highest}")
     if config.doses < 5 or config.doses % 2 == 0:
-        raise ValueError(f"--doses must be odd and at least 5; got {config.doses}")
+        raise Refusal(f"--doses must be odd and at least 5; got {config.doses}")
     total = mixture.components * config.per_component + config.copies
     most = min(config.copies * mixture.radius**2, config.per_component * mixture.spread**2) / total / 2
     if not 0 <= config.weight_decay < most:
-        raise ValueError(
+        raise Refusal(
             f"--weight-decay must lie in [0, {most:.3g}), or theory's weights may vanish; got {config.weight_decay}"
         )
     return config

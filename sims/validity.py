@@ -17,6 +17,7 @@ import scipy.stats
 import xarray as xr
 
 from dae_theory import certify, compare, data, theory
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.symmetry import asymmetry, block_error
@@ -70,7 +71,7 @@ def resolve(config: Config) -> Config:
     most = min(config.rank + 1, config.per_component)
     if config.neurons > most:
         words = "the mean and the directions of spread, or the samples of a cluster"
-        raise ValueError(f"--neurons must be at most {most}, {words}; got {config.neurons}")
+        raise Refusal(f"--neurons must be at most {most}, {words}; got {config.neurons}")
     ranks = (config.neurons,) * config.components
     for x, labels in _problems(config).values():
         # refuses a weight decay that some cluster cannot carry

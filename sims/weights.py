@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import compare, data, noise
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, constant_rate, warmup_then_decay
 from sims import launch
@@ -88,7 +89,7 @@ def resolve(config: Config) -> Config:
     for name in config.sets:
         count = len(data.load_images(name, size=_side(name, config.few_size)).x)
         if count < config.few:
-            raise ValueError(f"--few must be at most {count}, the images of {name}; got {config.few}")
+            raise Refusal(f"--few must be at most {count}, the images of {name}; got {config.few}")
     return replace(config, sets_digest=digest)
 
 

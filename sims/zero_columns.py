@@ -17,6 +17,7 @@ from jaxtyping import Array
 from scipy.optimize import minimize_scalar, root_scalar
 
 from dae_theory import certify, compare, risk, theory
+from dae_theory.checks import Refusal
 from dae_theory.directions import unit
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
@@ -71,9 +72,9 @@ def resolve(config: Config) -> Config:
     most = radius**2 / float(theory.orthogonal_growth_threshold(radius, config.noise_std))
     if max(config.weight_decays) >= most:
         given = list(config.weight_decays)
-        raise ValueError(f"--weight-decays must be below R²/λ* = {most:.3g}, or (9) vanishes; got {given}")
+        raise Refusal(f"--weight-decays must be below R²/λ* = {most:.3g}, or (9) vanishes; got {given}")
     if not 0 <= config.momentum < 1:
-        raise ValueError(f"--momentum must lie in [0, 1); got {config.momentum}")
+        raise Refusal(f"--momentum must lie in [0, 1); got {config.momentum}")
     return config
 
 

@@ -21,6 +21,7 @@ from dae_theory import checks
 from dae_theory.certify import curvature
 from dae_theory.certify.newcomers import Newcomer, even_directions, strongest_newcomer
 from dae_theory.certify.objective import Objective, checked, norm
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 
 VERDICTS = (
@@ -141,7 +142,7 @@ def certify(
     checks.shape("tolerance", tolerance, ())
     starts = checks.integer("starts", starts, 1)
     if 2 * weights.encoder.size > LARGEST:
-        raise ValueError(
+        raise Refusal(
             f"weights must have at most {LARGEST} entries, whose Hessian fits in memory; got {2 * weights.encoder.size}"
         )
     return _certify(weights, objective, _own(weights, neurons), tolerance, starts)
@@ -156,7 +157,7 @@ def _own(weights: Weights, neurons: ArrayLike | None) -> Array:
     own = column < neurons
     behind = jnp.where(own[None, :], 0, jnp.abs(weights.encoder) + jnp.abs(weights.decoder))
     if not checks.is_traced(behind) and np.any(np.asarray(behind) > 0):
-        raise ValueError(f"neurons must leave only zero columns behind; got {neurons}, and columns behind that are not")
+        raise Refusal(f"neurons must leave only zero columns behind; got {neurons}, and columns behind that are not")
     return own
 
 

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from dae_theory import checks, gaussian, risk
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 
 
@@ -88,7 +89,7 @@ def checked(
     weights, x, noise_std, weight_decay = risk.arguments(weights, x, noise_std, weight_decay)
     checks.positive("noise_std", noise_std)
     if double and x.dtype != jnp.float64:
-        raise ValueError(
+        raise Refusal(
             f"weights and x must be float64 for a certificate (jax_enable_x64, and no float32 in both); got {x.dtype}"
         )
     return weights, Objective(x, noise_std, weight_decay, risk.shares(x, samples))

@@ -20,6 +20,7 @@ from dae_theory import checks
 from dae_theory.certify import curvature
 from dae_theory.certify.certificate import LARGEST
 from dae_theory.certify.objective import Objective, checked, norm
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 
 HANDOVER = 1e-7  # gradient norm at which Newton's method takes over
@@ -94,7 +95,7 @@ def polish(
     max_steps = checks.integer("max_steps", max_steps, 0)
     newton_steps = checks.integer("newton_steps", newton_steps, 0)
     if newton_steps and 2 * weights.encoder.size > LARGEST:
-        raise ValueError(
+        raise Refusal(
             f"newton_steps must be 0 for more than {LARGEST} weights, whose Hessian does not fit;"
             f" got {newton_steps} with {2 * weights.encoder.size} weights"
         )

@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 STANDARD_ERRORS = 5.0  # up to which a deviation is taken for chance, everywhere
 
@@ -80,7 +81,7 @@ def compare(
     checks.non_negative("tolerance", tolerance)
     measured = jnp.asarray(measured)
     if measured.ndim == 0 or 0 in measured.shape:
-        raise ValueError(f"measured must have members on axis 0 and no empty axis; got shape {measured.shape}")
+        raise Refusal(f"measured must have members on axis 0 and no empty axis; got shape {measured.shape}")
     if not jnp.issubdtype(measured.dtype, jnp.floating):
         measured = measured.astype(jnp.result_type(float))
     cells = measured.shape[1:]
@@ -90,7 +91,7 @@ def compare(
     checks.non_negative("scale", scale)
     for name, value in (("predicted", predicted), ("scale", scale)):
         if not _broadcasts(value.shape, cells):
-            raise ValueError(f"{name} must broadcast to the cells {cells} of measured; got shape {value.shape}")
+            raise Refusal(f"{name} must broadcast to the cells {cells} of measured; got shape {value.shape}")
     return _compare(jnp.broadcast_to(predicted, cells), measured, threshold, tolerance, jnp.broadcast_to(scale, cells))
 
 

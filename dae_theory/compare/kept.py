@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dae_theory.checks import Refusal
 from dae_theory.compare.comparison import STANDARD_ERRORS
 from dae_theory.compare.row import Row
 
@@ -33,7 +34,7 @@ def kept(data: xr.Dataset) -> list[Row]:
         ValueError: the record has none.
     """
     if "row_claim" not in data:
-        raise ValueError("data must hold its rows (variables row_claim, row_measured, …); got a record without")
+        raise Refusal("data must hold its rows (variables row_claim, row_measured, …); got a record without")
     rows = []
     for k in range(data.sizes["row"]):
         words: dict[str, Any] = {name: str(data[f"row_{name}"].values[k]) for name in WORDS}

@@ -8,6 +8,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -38,7 +39,7 @@ class Embedding:
         span = checks.integer("span", span, 1)
         dimension = checks.integer("dimension", dimension, 1)
         if dimension < span:
-            raise ValueError(f"dimension must be at least {span}, the span of the manifold; got {dimension}")
+            raise Refusal(f"dimension must be at least {span}, the span of the manifold; got {dimension}")
         checks.finite("offset", offset)
         basis_key, direction_key = jax.random.split(key)
         if dimension > span:

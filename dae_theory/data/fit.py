@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.data.mixture import GaussianMixture
 
 
@@ -31,7 +32,7 @@ def fit_mixture(x: Any, labels: Any, rank: int) -> GaussianMixture:
     checks.shape("labels", labels, samples.shape[:1])
     rank = checks.integer("rank", rank, 1)
     if rank > samples.shape[1]:
-        raise ValueError(f"rank must be at most the dimension {samples.shape[1]}; got {rank}")
+        raise Refusal(f"rank must be at most the dimension {samples.shape[1]}; got {rank}")
     proportions, means, factors = [], [], []
     for label in np.unique(labels):
         rows = samples[labels == label]

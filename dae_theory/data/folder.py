@@ -5,6 +5,7 @@ from types import ModuleType
 
 import numpy as np
 
+from dae_theory.checks import Refusal
 from dae_theory.data.sources import Pictures, UnreadableError, needs, scaled
 
 # Formats that Pillow recognizes but does not decode by itself.
@@ -35,7 +36,7 @@ def image_files(path: str) -> list[Path]:
         and file.is_file()
     )
     if not files:
-        raise ValueError(f"source must be a folder with image files; got none below {path!r}")
+        raise Refusal(f"source must be a folder with image files; got none below {path!r}")
     return files
 
 
@@ -61,11 +62,11 @@ def _pixels(file: Path, image: ModuleType, operations: ModuleType) -> np.ndarray
     with image.open(file) as opened:
         picture = operations.exif_transpose(opened)
         if picture.mode == "F":
-            raise ValueError("floating pixels have no known range; save them in an npz file")
+            raise Refusal("floating pixels have no known range; save them in an npz file")
         if picture.mode == "I" or picture.mode.startswith("I;16"):
             values = np.asarray(picture)
             if values.min() < 0 or values.max() > 65535:
-                raise ValueError("more than 16 bits a pixel")
+                raise Refusal("more than 16 bits a pixel")
             return scaled(values, 0.0, 65535.0)
         if picture.has_transparency_data:
             picture = picture.convert("RGBA")

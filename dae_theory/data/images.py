@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.data.folder import read_folder
 from dae_theory.data.samples import Samples
 from dae_theory.data.sources import (
@@ -117,7 +118,7 @@ def load_images(
     """
     size = _size(size)
     if fit not in ("crop", "pad"):
-        raise ValueError(f'fit must be "crop" or "pad"; got {fit!r}')
+        raise Refusal(f'fit must be "crop" or "pad"; got {fit!r}')
     if limit is not None:
         limit = checks.integer("limit", limit, 1)
     pictures = _read(source, value_range, checks.integer("max_bytes", max_bytes, 1))
@@ -132,19 +133,17 @@ def load_images(
 
 def _read(source: Any, value_range: tuple[float | int, float | int] | None, max_bytes: int) -> Pictures:
     if not isinstance(source, str):
-        raise ValueError(f"source must be {_ALLOWED}; got {source!r}")
+        raise Refusal(f"source must be {_ALLOWED}; got {source!r}")
     kind, colon, path = source.partition(":")
     if kind == "npz" and path:
         return read_npz(path, value_range, max_bytes)
     if value_range is not None:
-        raise ValueError(
-            f'value_range must be None unless the source is "npz:FILE"; got {value_range!r} for {source!r}'
-        )
+        raise Refusal(f'value_range must be None unless the source is "npz:FILE"; got {value_range!r} for {source!r}')
     if kind == "folder" and path:
         return read_folder(path)
     readers = {"digits": read_digits, "mnist": read_mnist, "faces": read_faces, "fashion": read_fashion}
     if colon or kind not in readers:
-        raise ValueError(f"source must be {_ALLOWED}; got {source!r}")
+        raise Refusal(f"source must be {_ALLOWED}; got {source!r}")
     return readers[kind]()
 
 
@@ -178,18 +177,16 @@ def collect(
             # The rows are held twice while JAX takes them over.
             needed = pictures.held_bytes + 2 * len(rows) * picture.size * dtype.itemsize
             if needed > max_bytes:
-                raise ValueError(
+                raise Refusal(
                     f"max_bytes must be at least {needed} for {len(rows)} images of shape {shape}; got {max_bytes}. "
                     "Give a smaller size or a limit, or allow more"
                 )
             x = np.empty((len(rows), picture.size), dtype=dtype)
         if picture.shape != shape:
-            raise ValueError(f"size must be given where images differ in size; got {shape} and {picture.shape}")
+            raise Refusal(f"size must be given where images differ in size; got {shape} and {picture.shape}")
         x[position] = picture.reshape(-1)
     if unreadable:
-        raise ValueError(
-            f"source must hold readable images; got {len(unreadable)} unreadable: " + "; ".join(unreadable)
-        )
+        raise Refusal(f"source must hold readable images; got {len(unreadable)} unreadable: " + "; ".join(unreadable))
     assert x is not None
     return x, pictures.labels[rows], shape
 
@@ -199,7 +196,7 @@ def _size(size: Any) -> tuple[int, int] | None:
         return None
     sides = size if isinstance(size, (tuple, list)) else (size, size)
     if len(sides) != 2:
-        raise ValueError(f"size must be an integer or (height, width); got {size!r}")
+        raise Refusal(f"size must be an integer or (height, width); got {size!r}")
     return checks.integer("size", sides[0], 1), checks.integer("size", sides[1], 1)
 
 

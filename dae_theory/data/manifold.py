@@ -17,6 +17,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.data.embedding import Embedding, length, uniform_direction
 from dae_theory.data.samples import Samples
 
@@ -180,7 +181,7 @@ class Torus(_Manifold):
         ring = length("ring_radius", ring_radius, embedding)
         tube = length("tube_radius", tube_radius, embedding)
         if not checks.is_traced(ring) and not checks.is_traced(tube) and tube > ring:
-            raise ValueError(f"tube_radius must be at most ring_radius = {ring_radius}; got {tube_radius}")
+            raise Refusal(f"tube_radius must be at most ring_radius = {ring_radius}; got {tube_radius}")
         return Torus(embedding, ring, tube, checks.integer("sectors", sectors, 1))
 
     def _draw(self, key: Array, n: int) -> tuple[Array, Array]:

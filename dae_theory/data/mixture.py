@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.data.samples import Samples, place
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -71,7 +72,7 @@ class GaussianMixture:
         means = checks.array("means", self.means, 2)
         factors = checks.array("factors", self.factors, 3).astype(means.dtype)
         if factors.shape[:2] != means.shape:
-            raise ValueError(f"factors must have shape {means.shape} + (rank,) as means do; got {factors.shape}")
+            raise Refusal(f"factors must have shape {means.shape} + (rank,) as means do; got {factors.shape}")
         return GaussianMixture(_proportions(self.proportions, means.shape[0], means.dtype), means, factors)
 
     def sample(self, key: Array, n: int) -> Samples:
@@ -113,7 +114,7 @@ class GaussianMixture:
         n = checks.integer("n", n, 1)
         mixture = self.checked()
         if not checks.is_traced(component) and not 0 <= component < mixture.components:
-            raise ValueError(f"component must be between 0 and {mixture.components - 1}; got {component}")
+            raise Refusal(f"component must be between 0 and {mixture.components - 1}; got {component}")
         return mixture._draw(key, jnp.full((n,), component, dtype=jnp.int32))
 
     def covariances(self) -> Float[Array, "K d d"]:
@@ -139,7 +140,7 @@ def _proportions(value: Any, components: int, dtype: Any) -> Array:
     if not checks.is_traced(proportions):
         total = float(np.sum(np.asarray(proportions, dtype=np.float64)))
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"proportions must sum to 1 within 1e-6; got {total}")
+            raise Refusal(f"proportions must sum to 1 within 1e-6; got {total}")
     return proportions
 
 
@@ -171,7 +172,7 @@ def simplex_means(key: Array, *, dimension: int, components: int, radius: Any) -
     dimension = checks.integer("dimension", dimension, 1)
     components = checks.integer("components", components, 1)
     if components > dimension + 1:
-        raise ValueError(
+        raise Refusal(
             f"components must be at most dimension + 1 = {dimension + 1}, the largest number of directions with "
             f"negative cosines; got {components}"
         )
@@ -232,7 +233,7 @@ def simplex_mixture(
     room = dimension - span if clean else dimension
     if rank > room:
         allowed = f"dimension − {span} (the span of the means, with clean=True)" if clean else "dimension"
-        raise ValueError(f"rank must be at most {allowed} = {room}; got {rank}")
+        raise Refusal(f"rank must be at most {allowed} = {room}; got {rank}")
     directions = jax.random.normal(factor_key, (components, dimension, rank), dtype=means.dtype)
     if clean:
         # All but one of the means span the same space as all of them do, and are linearly independent.

@@ -10,6 +10,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 @struct.dataclass
@@ -50,13 +51,13 @@ def duplicate(samples: Samples, index: int | Sequence[int] | Any, copies: int) -
     count = samples.x.shape[0]
     rows = jnp.atleast_1d(jnp.asarray(index))
     if rows.ndim != 1 or rows.size == 0 or not jnp.issubdtype(rows.dtype, jnp.integer):
-        raise ValueError(f"index must be one integer or a sequence of integers; got {index!r}")
+        raise Refusal(f"index must be one integer or a sequence of integers; got {index!r}")
     if not checks.is_traced(rows):
         chosen = np.asarray(rows)
         if chosen.min() < 0 or chosen.max() >= count:
-            raise ValueError(f"index must be between 0 and {count - 1}; got {index!r}")
+            raise Refusal(f"index must be between 0 and {count - 1}; got {index!r}")
         if len(set(chosen.tolist())) != len(chosen):
-            raise ValueError(f"index must name every row once; got {index!r}")
+            raise Refusal(f"index must name every row once; got {index!r}")
     rows = rows.astype(jnp.int32)
     order = jnp.concatenate([jnp.arange(count, dtype=jnp.int32), jnp.tile(rows, copies - 1)])
     return Samples(samples.x[order], samples.labels[order])

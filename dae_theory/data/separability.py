@@ -9,6 +9,7 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _COSINES = 2**22  # held at once by the search
@@ -52,16 +53,16 @@ def separability(x: Any, labels: Any) -> Separability:
     """
     x = checks.samples("x", x)
     if checks.is_traced(labels):
-        raise ValueError("labels must be concrete: the number of clusters is read from them; got a traced array")
+        raise Refusal("labels must be concrete: the number of clusters is read from them; got a traced array")
     names = np.asarray(labels)
     checks.shape("labels", names, (x.shape[0],))
     if not np.issubdtype(names.dtype, np.integer):
-        raise ValueError(f"labels must be integers; got dtype {names.dtype}")
+        raise Refusal(f"labels must be integers; got dtype {names.dtype}")
     names, cluster, sizes = np.unique(names, return_inverse=True, return_counts=True)
     cluster, sizes = jnp.asarray(cluster, dtype=jnp.int32), jnp.asarray(sizes, dtype=x.dtype)
     alpha, beta, loosest, pair, resolved = _measure(x, cluster, sizes)
     if not checks.is_traced(x) and not np.all(resolved):
-        raise ValueError(
+        raise Refusal(
             f"x must not have a cluster of mean zero, which has no direction (Def. 3.1); got mean zero for the labels "
             f"{names[~np.asarray(resolved)].tolist()}. Data that are symmetric about the origin have to be moved off it"
         )
@@ -133,13 +134,11 @@ def most_separable(x: Any, count: int, *, restarts: int = 32) -> Int[Array, " co
     x = np.asarray(checks.samples("x", x))
     n = x.shape[0]
     if checks.integer("count", count, 1) > n:
-        raise ValueError(f"count must be at most the {n} rows of x; got {count}")
+        raise Refusal(f"count must be at most the {n} rows of x; got {count}")
     norms = np.linalg.norm(x, axis=1)
     if not norms.all():
         zero = np.flatnonzero(norms == 0)
-        raise ValueError(
-            f"x must not have zero rows, which have no cosine; got {len(zero)}, the first is row {zero[0]}"
-        )
+        raise Refusal(f"x must not have zero rows, which have no cosine; got {len(zero)}, the first is row {zero[0]}")
     directions = x / norms[:, None]
     ranked = np.argsort(directions @ directions.mean(axis=0), kind="stable")
     starts = ranked[np.linspace(0, n - 1, min(checks.integer("restarts", restarts, 1), n)).round().astype(int)]

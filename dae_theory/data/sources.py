@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 _INSTALL = "pip install 'dae_theory[images]'"
 _FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -129,26 +130,26 @@ def read_npz(path: str, value_range: tuple[float | int, float | int] | None, max
     if not Path(path).is_file():
         raise FileNotFoundError(f"source npz:FILE needs an existing file; got {path!r}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"source must name an npz file, written by numpy.savez; got {path!r}")
+        raise Refusal(f"source must name an npz file, written by numpy.savez; got {path!r}")
     with np.load(path, allow_pickle=False) as arrays:
         found = [name for name in ("x", "images") if name in arrays]
         if len(found) != 1:
-            raise ValueError(f"source {path!r} must hold one array named x or images; got {sorted(arrays)}")
+            raise Refusal(f"source {path!r} must hold one array named x or images; got {sorted(arrays)}")
         with zipfile.ZipFile(path) as archive:
             held = archive.getinfo(f"{found[0]}.npy").file_size
         if held > max_bytes:
-            raise ValueError(f"max_bytes must be at least {held}, the size of {found[0]} in {path!r}; got {max_bytes}")
+            raise Refusal(f"max_bytes must be at least {held}, the size of {found[0]} in {path!r}; got {max_bytes}")
         try:
             values = arrays[found[0]]
             labels = arrays.get("labels")
         except ValueError as error:
-            raise ValueError(f"source {path!r} must hold numeric arrays; got {error}") from error
+            raise Refusal(f"source {path!r} must hold numeric arrays; got {error}") from error
     values = _as_pictures(path, values)
     low, high = _range(path, values, value_range)
     if labels is None:
         return _stack(values, low, high, np.zeros(len(values), dtype=int), ())
     if labels.shape != (len(values),) or labels.dtype.kind not in "iuSU":
-        raise ValueError(
+        raise Refusal(
             f"source {path!r} must hold labels of shape ({len(values)},), integers or strings; "
             f"got shape {labels.shape}, dtype {labels.dtype}"
         )
@@ -166,20 +167,20 @@ def _as_pictures(path: str, values: np.ndarray) -> np.ndarray:
     elif values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if not (values.ndim == 3 or (values.ndim == 4 and values.shape[3] == 3)) or 0 in values.shape:
-        raise ValueError(f"source {path!r} must hold images of shape {allowed}; got {values.shape}")
+        raise Refusal(f"source {path!r} must hold images of shape {allowed}; got {values.shape}")
     return values
 
 
 def _range(path: str, values: np.ndarray, value_range: tuple[float | int, float | int] | None) -> tuple[float, float]:
     if values.dtype.kind not in "buif":
-        raise ValueError(f"source {path!r} must hold real numbers; got dtype {values.dtype}")
+        raise Refusal(f"source {path!r} must hold real numbers; got dtype {values.dtype}")
     if values.dtype.kind == "f":
         checks.finite(f"source {path!r}", values)
     least, most = float(values.min()), float(values.max())
     if value_range is not None:
         low, high = (float(end) for end in value_range)
         if not (math.isfinite(low) and math.isfinite(high) and low < high and low <= least and most <= high):
-            raise ValueError(
+            raise Refusal(
                 f"value_range must be (black, white) with {least} … {most} of {path!r} inside; got {value_range}"
             )
         return low, high
@@ -189,7 +190,7 @@ def _range(path: str, values: np.ndarray, value_range: tuple[float | int, float 
         return 0.0, 65535.0
     if values.dtype.kind in "bf" and least >= -1 and most <= 1:
         return (0.0, 1.0) if least >= 0 else (-1.0, 1.0)
-    raise ValueError(
+    raise Refusal(
         f"value_range must be given for {values.dtype} values from {least} to {most} in {path!r}; "
         "without it, uint8, uint16, bool, and floats in [0, 1] or [−1, 1] are understood"
     )

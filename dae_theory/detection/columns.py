@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dae_theory import representation
+from dae_theory.checks import Refusal
 from dae_theory.detection import detectors
 
 
@@ -55,7 +56,7 @@ def score_columns(
     """
     h = _whole(activations)
     if h.ndim < 2:
-        raise ValueError(f"activations must have shape (n, ...); got {h.shape}")
+        raise Refusal(f"activations must have shape (n, ...); got {h.shape}")
     h = pooling(h)
     columns = []
     for statistic in statistics:
@@ -72,7 +73,7 @@ def _whole(activations: Any) -> Any:
     parts = [representation.as_array("activations", part) for part in activations]
     if len({(part.shape[1:], part.dtype) for part in parts}) > 1:
         shapes = [f"{part.dtype}{part.shape}" for part in parts]
-        raise ValueError(f"activations must be batches of one shape and dtype; got {', '.join(shapes[:5])} …")
+        raise Refusal(f"activations must be batches of one shape and dtype; got {', '.join(shapes[:5])} …")
     return representation.as_array("activations", np.concatenate([np.asarray(part) for part in parts]))
 
 

@@ -21,6 +21,7 @@ from flax import struct
 from jaxtyping import Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.detection import roc
 from dae_theory.detection.selection import ranked
 from dae_theory.detection.splits import groups_of, labels_of
@@ -153,12 +154,12 @@ def areas(scores: Any, memorized: Any, *, groups: Any = None) -> Areas:
     labels = labels_of(memorized)
     values = ranked(scores)
     if values.ndim != 2 or values.shape[1] != labels.size or not len(values):
-        raise ValueError(f"scores must have shape (c, {labels.size}) for as many labels; got {values.shape}")
+        raise Refusal(f"scores must have shape (c, {labels.size}) for as many labels; got {values.shape}")
     members = groups_of(groups, labels.size)
     m, n = int(labels.sum()), int((~labels).sum())
     counts = (len(np.unique(members[labels])), len(np.unique(members[~labels])))
     if min(counts) < 2:
-        raise ValueError(
+        raise Refusal(
             f"memorized must leave at least two {'samples' if groups is None else 'groups'} of either class; "
             f"got (memorized, others) {counts}"
         )

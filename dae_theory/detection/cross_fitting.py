@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.detection import roc
 from dae_theory.detection.columns import Column
 from dae_theory.detection.covariance import areas
@@ -76,7 +77,7 @@ def cross_fit(
     kinds[members[labels]] = True
     fewest = int(min(kinds.sum(), (~kinds).sum()))
     if folds > fewest:
-        raise ValueError(f"folds must be at most {fewest}, the samples or groups of the smaller class; got {folds}")
+        raise Refusal(f"folds must be at most {fewest}, the samples or groups of the smaller class; got {folds}")
     fold_of = np.zeros(kinds.size, dtype=int)
     for part, value in zip(jax.random.split(key), (False, True), strict=True):
         those = np.flatnonzero(kinds == value)

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from dae_theory import representation
+from dae_theory.checks import Refusal
 from dae_theory.detection.roc import threshold_at_fpr
 
 Statistic = Callable[[Any], Any]
@@ -59,7 +60,7 @@ STATISTICS: tuple[Statistic, ...] = (std, l4_over_l2, kurtosis, participation_ra
 def _rows(x: Any) -> np.ndarray:
     x = np.asarray(representation.as_array("x", x))
     if x.ndim < 2:
-        raise ValueError(f"x must have shape (n, ...); got {x.shape}")
+        raise Refusal(f"x must have shape (n, ...); got {x.shape}")
     return x.reshape(x.shape[0], -1)
 
 
@@ -81,7 +82,7 @@ def denoising_loss(x: Any, denoised: Any) -> np.ndarray:
     """
     x, denoised = _rows(x), _rows(denoised)
     if x.shape != denoised.shape:
-        raise ValueError(f"denoised must have as many entries as x, {x.shape}; got {denoised.shape}")
+        raise Refusal(f"denoised must have as many entries as x, {x.shape}; got {denoised.shape}")
     return -np.sum((denoised - x) ** 2, axis=1)
 
 
@@ -108,9 +109,9 @@ class _Detector(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, encoded = np.unique(y, return_inverse=True)
         if len(self.classes_) > 2:
-            raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
+            raise Refusal(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
         if len(self.classes_) < 2:
-            raise ValueError(f"y must hold two classes; got one class only, {self.classes_[0]!r}")
+            raise Refusal(f"y must hold two classes; got one class only, {self.classes_[0]!r}")
         positive = encoded == 1
         self._fit_scores(X, positive)
         scores = self._scores(X)
@@ -124,9 +125,7 @@ class _Detector(ClassifierMixin, BaseEstimator):
     def _refuse_undefined(scores: np.ndarray) -> None:
         undefined = int(np.isnan(scores).sum())
         if undefined:
-            raise ValueError(
-                f"X must have a defined score in every row; got {undefined} rows that are zero or constant"
-            )
+            raise Refusal(f"X must have a defined score in every row; got {undefined} rows that are zero or constant")
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Score minus threshold, (n,): above 0 is memorized; NaN where the score is undefined, which never fires."""

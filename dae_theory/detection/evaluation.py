@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dae_theory import checks, memorization, representation
+from dae_theory.checks import Refusal
 from dae_theory.detection import detectors, roc
 from dae_theory.detection.columns import Column, control_columns, score_columns, timed
 from dae_theory.detection.selection import ranked
@@ -63,11 +64,11 @@ def evaluate(
     fit = stratified_split(splitting, labels, groups=groups) if fit is None else np.asarray(fit, dtype=bool)
     checks.shape("fit", fit, labels.shape)
     if members is not None and len(torn := np.intersect1d(members[fit], members[~fit])):
-        raise ValueError(f"fit must keep the samples of a group on one side; got {len(torn)} groups on both")
+        raise Refusal(f"fit must keep the samples of a group on one side; got {len(torn)} groups on both")
     masks = {"fit": fit, "report": ~fit}
     counts = {name: (int((labels & mask).sum()), int((~labels & mask).sum())) for name, mask in masks.items()}
     if min(*counts["fit"], *counts["report"]) == 0:
-        raise ValueError(f"fit must leave both classes in both splits; got (memorized, others) {counts}")
+        raise Refusal(f"fit must leave both classes in both splits; got (memorized, others) {counts}")
 
     combined, other = (_combined(each or [], labels, fit) if combine else [] for each in (columns, baseline))
     scored = [*columns, *combined]
@@ -96,24 +97,22 @@ def _check_baseline(columns: Sequence[Column], baseline: Sequence[Column] | None
         return
     names = [[column.name for column in each] for each in (columns, baseline)]
     if names[0] != names[1]:
-        raise ValueError(
-            f"baseline must have the scores of columns in their order, {names[0][:6]} …; got {names[1][:6]}"
-        )
+        raise Refusal(f"baseline must have the scores of columns in their order, {names[0][:6]} …; got {names[1][:6]}")
     sizes = {np.size(column.scores) for column in (*columns, *baseline)}
     if len(sizes) > 1:
-        raise ValueError(f"baseline must score the samples of columns; got {sorted(sizes)} samples")
+        raise Refusal(f"baseline must score the samples of columns; got {sorted(sizes)} samples")
 
 
 def check_lengths(columns: Sequence[Column], labels: np.ndarray) -> None:
     """Refuse columns of various lengths, and labels that are not one a sample: whichever is at fault is named."""
     if not columns:
-        raise ValueError("columns must hold at least one score; got none")
+        raise Refusal("columns must hold at least one score; got none")
     lengths = {column.name: np.shape(column.scores) for column in columns}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"columns must each have one score a sample; got {lengths}")
+        raise Refusal(f"columns must each have one score a sample; got {lengths}")
     (shape,) = set(lengths.values())
     if shape != labels.shape:
-        raise ValueError(f"memorized must have one label for each of the {shape} scores; got {labels.shape}")
+        raise Refusal(f"memorized must have one label for each of the {shape} scores; got {labels.shape}")
 
 
 def _combined(columns: Sequence[Column], labels: np.ndarray, fit: np.ndarray) -> list[Column]:
@@ -216,6 +215,6 @@ def _check_rows(layer: str, rows: int, labels: int) -> None:
     reason = ""
     if labels and rows % labels == 0:
         reason = f"; {rows // labels} rows a sample: a module that is called several times in one pass (shared)?"
-    raise ValueError(
+    raise Refusal(
         f"memorized must have one label for each of the {rows} rows of activations{where}; got {labels}{reason}"
     )

@@ -13,6 +13,7 @@ import scipy.optimize
 import scipy.special
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.detection import roc
 
 
@@ -24,7 +25,7 @@ def auroc_error(area: float, memorized: int, others: int) -> float:
     """
     m, n = checks.integer("memorized", memorized, 1), checks.integer("others", others, 1)
     if not 0 <= area <= 1:
-        raise ValueError(f"area must be in [0, 1]; got {area}")
+        raise Refusal(f"area must be in [0, 1]; got {area}")
     first, second = area / (2 - area), 2 * area**2 / (1 + area)
     variance = area * (1 - area) + (m - 1) * (first - area**2) + (n - 1) * (second - area**2)
     return float(np.sqrt(max(variance, 0) / (m * n)))
@@ -43,7 +44,7 @@ def smallest_auroc(memorized: int, others: int, *, level: float = 0.95, power: f
     """
     roc.check_level(level)
     if not 0 < power < 1:
-        raise ValueError(f"power must be in (0, 1); got {power}")
+        raise Refusal(f"power must be in (0, 1); got {power}")
     reach = scipy.special.ndtri((1 + level) / 2) * auroc_error(0.5, memorized, others)
 
     def missing(area: float) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.detection import roc
 from dae_theory.detection.selection import ranked
 from dae_theory.detection.splits import groups_of, labels_of
@@ -41,7 +42,7 @@ def resampled_areas(
     kinds = np.zeros(int(members.max()) + 1, dtype=bool)
     kinds[members[labels]] = True
     if kinds.all() or not kinds.any():
-        raise ValueError(f"memorized must leave groups of both classes; got {kinds.sum()} memorized of {kinds.size}")
+        raise Refusal(f"memorized must leave groups of both classes; got {kinds.sum()} memorized of {kinds.size}")
     drawn = np.zeros((resamples, kinds.size))
     for part, value in zip(jax.random.split(key), (False, True), strict=True):
         those = np.flatnonzero(kinds == value)

@@ -15,6 +15,7 @@ from flax import struct
 from jaxtyping import Array
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 _RESAMPLED_AT_ONCE = 2**22
 
@@ -39,24 +40,24 @@ def _scores(name: str, values: Any) -> np.ndarray:
     """Scores (..., n) as NumPy; empty ones and NaN are refused, infinite ones rank like any other."""
     result = np.asarray(values, dtype=float)
     if result.ndim == 0 or result.size == 0:
-        raise ValueError(f"{name} must be a non-empty array of scores; got shape {result.shape}")
+        raise Refusal(f"{name} must be a non-empty array of scores; got shape {result.shape}")
     undefined = np.count_nonzero(np.isnan(result))
     if undefined:
-        raise ValueError(f"{name} must not hold NaN; got {undefined} undefined scores of {result.size}")
+        raise Refusal(f"{name} must not hold NaN; got {undefined} undefined scores of {result.size}")
     return result
 
 
 def _vector(name: str, values: Any) -> np.ndarray:
     result = _scores(name, values)
     if result.ndim != 1:
-        raise ValueError(f"{name} must have one axis; got shape {result.shape}")
+        raise Refusal(f"{name} must have one axis; got shape {result.shape}")
     return result
 
 
 def check_level(level: float) -> None:
     """Refuse a level outside (0, 1)."""
     if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1); got {level}")
+        raise Refusal(f"level must be in (0, 1); got {level}")
 
 
 def auroc(positive: Any, negative: Any) -> Any:
@@ -89,7 +90,7 @@ def threshold_at_fpr(negative: Any, fpr: float = 0.01) -> Any:
         ValueError: `negative` is empty or holds NaN, or `fpr` is outside (0, 1).
     """
     if not 0 < fpr < 1:
-        raise ValueError(f"fpr must be in (0, 1); got {fpr}")
+        raise Refusal(f"fpr must be in (0, 1); got {fpr}")
     return np.quantile(_scores("negative", negative), 1 - fpr, axis=-1, method="higher")
 
 
@@ -193,7 +194,7 @@ def delong_interval(positive: Any, negative: Any, *, level: float = 0.95) -> Int
     positive, negative = _vector("positive", positive), _vector("negative", negative)
     for name, values in (("positive", positive), ("negative", negative)):
         if values.size < 2:
-            raise ValueError(f"{name} must hold at least two scores; got {values.size}")
+            raise Refusal(f"{name} must hold at least two scores; got {values.size}")
     above, below = _placements(positive, negative)
     area, error = float(above.mean()), float(np.sqrt(_variance(above, below)))
     if error == 0:
@@ -217,9 +218,9 @@ def delong_difference(first: tuple[Any, Any], second: tuple[Any, Any], *, level:
     check_level(level)
     pairs = [[_vector(name, scores) for scores in pair] for name, pair in (("first", first), ("second", second))]
     if [scores.size for scores in pairs[0]] != [scores.size for scores in pairs[1]]:
-        raise ValueError(f"second must score the same samples as first; got {[s.size for s in pairs[1]]}")
+        raise Refusal(f"second must score the same samples as first; got {[s.size for s in pairs[1]]}")
     if min(scores.size for scores in pairs[0]) < 2:
-        raise ValueError(f"first must hold at least two scores of either class; got {[s.size for s in pairs[0]]}")
+        raise Refusal(f"first must hold at least two scores of either class; got {[s.size for s in pairs[0]]}")
     (above, below), (other_above, other_below) = _placements(*pairs[0]), _placements(*pairs[1])
     gap = float(above.mean() - other_above.mean())
     error = float(np.sqrt(_variance(above - other_above, below - other_below)))

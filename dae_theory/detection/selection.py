@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.detection.columns import Column
 from dae_theory.detection.roc import auroc
 
@@ -41,11 +42,11 @@ def best_column(columns: Sequence[Column], memorized: Any, on: Any) -> Column:
     'sharp'
     """
     if not columns:
-        raise ValueError("columns must hold at least one score; got none")
+        raise Refusal("columns must hold at least one score; got none")
     labels, on = np.asarray(memorized, dtype=bool), np.asarray(on, dtype=bool)
     checks.shape("on", on, labels.shape)
     if len(np.unique(labels[on])) != 2:
-        raise ValueError(f"on must hold samples of both classes; got {labels[on].sum()} memorized of {on.sum()}")
+        raise Refusal(f"on must hold samples of both classes; got {labels[on].sum()} memorized of {on.sum()}")
     for column in columns:
         checks.shape("columns", column.scores, labels.shape)
 

@@ -12,6 +12,7 @@ import scipy.special
 from jaxtyping import Array
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.detection import roc
 from dae_theory.detection.covariance import Areas, areas
 from dae_theory.detection.splits import groups_of, labels_of
@@ -67,7 +68,7 @@ def bootstrap_level(key: Array, influence: Any, *, level: float = 0.95, resample
     resamples = checks.integer("resamples", resamples, 2)
     influence = np.asarray(influence, dtype=float)
     if influence.ndim != 2:
-        raise ValueError(f"influence must have shape (groups, scores); got {influence.shape}")
+        raise Refusal(f"influence must have shape (groups, scores); got {influence.shape}")
     errors = np.linalg.norm(influence, axis=0)
     unit = influence[:, errors > 0] / errors[errors > 0]
     if unit.shape[1] == 0:

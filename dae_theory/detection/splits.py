@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 def labels_of(memorized: Any) -> np.ndarray:
@@ -17,7 +18,7 @@ def labels_of(memorized: Any) -> np.ndarray:
     """
     labels = np.asarray(memorized)
     if labels.ndim != 1 or not (labels.dtype == bool or np.isin(labels, (0, 1)).all()):
-        raise ValueError(f"memorized must be a vector of booleans or 0 and 1; got {labels.dtype} of {labels.shape}")
+        raise Refusal(f"memorized must be a vector of booleans or 0 and 1; got {labels.dtype} of {labels.shape}")
     return labels.astype(bool)
 
 
@@ -31,7 +32,7 @@ def groups_of(groups: Any, count: int) -> np.ndarray:
         return np.arange(count)
     groups = np.asarray(groups)
     if groups.shape != (count,):
-        raise ValueError(f"groups must have one entry for each of the {count} samples; got shape {groups.shape}")
+        raise Refusal(f"groups must have one entry for each of the {count} samples; got shape {groups.shape}")
     return np.unique(groups, return_inverse=True)[1]
 
 
@@ -52,7 +53,7 @@ def stratified_split(key: Array, memorized: Any, fit_share: float = 0.5, *, grou
     checks.typed_key("key", key)
     labels = labels_of(memorized)
     if not 0 < fit_share < 1:
-        raise ValueError(f"fit_share must be in (0, 1); got {fit_share}")
+        raise Refusal(f"fit_share must be in (0, 1); got {fit_share}")
     members = groups_of(groups, labels.size)
     kinds = np.zeros(int(members.max(initial=-1)) + 1, dtype=bool)
     kinds[members[labels]] = True
@@ -61,7 +62,7 @@ def stratified_split(key: Array, memorized: Any, fit_share: float = 0.5, *, grou
         those = np.flatnonzero(kinds == value)
         if those.size < 2:
             what = "samples" if groups is None else "groups"
-            raise ValueError(f"memorized must have at least two {what} of either class; got {those.size} {value}")
+            raise Refusal(f"memorized must have at least two {what} of either class; got {those.size} {value}")
         count = int(np.clip(round(fit_share * those.size), 1, those.size - 1))
         fit[those[np.asarray(jax.random.permutation(part, those.size))[:count]]] = True
     return fit[members]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dae_theory import checks, representation
+from dae_theory.checks import Refusal
 from dae_theory.detection import detectors
 from dae_theory.detection.columns import Column
 from dae_theory.detection.evaluation import evaluate
@@ -42,7 +43,7 @@ def batches(images: Any, size: int) -> Iterator[tuple[int, np.ndarray]]:
         part = [images[index] for index in range(start, min(start + size, len(images)))]
         arrays = [np.asarray(image.detach().cpu() if hasattr(image, "detach") else image) for image in part]
         if len({array.shape for array in arrays}) > 1:
-            raise ValueError(f"images must have one shape; got {sorted({array.shape for array in arrays})}")
+            raise Refusal(f"images must have one shape; got {sorted({array.shape for array in arrays})}")
         batch = np.stack(arrays)
         if batch.dtype != np.float64:
             batch = batch.astype(np.float32)
@@ -90,7 +91,7 @@ def stream_columns(
     batch_size, seed = checks.integer("batch_size", batch_size, 1), checks.integer("seed", seed, 0)
     levels, statistics = levels_of(noise_std), names_of(statistics)
     if not hasattr(images, "__len__") or len(images) == 0:
-        raise ValueError(f"images must be a non-empty sequence of images; got {type(images).__name__}")
+        raise Refusal(f"images must be a non-empty sequence of images; got {type(images).__name__}")
     parts: dict[str, list[np.ndarray]] = {}
 
     def keep(name: str, values: Any) -> None:
@@ -132,7 +133,7 @@ def levels_of(noise_std: Any) -> tuple[float, ...]:
     levels = np.asarray(noise_std)
     checks.non_negative("noise_std", levels)
     if levels.ndim > 1 or levels.size == 0 or np.unique(levels).size < levels.size:
-        raise ValueError(f"noise_std must be one number or several different ones; got {noise_std!r}")
+        raise Refusal(f"noise_std must be one number or several different ones; got {noise_std!r}")
     return tuple(float(level) for level in levels.reshape(-1))
 
 
@@ -144,7 +145,7 @@ def names_of(statistics: Any) -> tuple[str, ...]:
     """
     names = (statistics,) if isinstance(statistics, str) else tuple(statistics)
     if not names or not set(names) <= set(representation.ORIENTATION):
-        raise ValueError(f"statistics must be among {list(representation.ORIENTATION)}; got {statistics!r}")
+        raise Refusal(f"statistics must be among {list(representation.ORIENTATION)}; got {statistics!r}")
     return names
 
 
@@ -152,7 +153,7 @@ def _scores(layer: str, h: Any, count: int, statistics: tuple[str, ...]) -> dict
     """Oriented scores of pooled activations (b, p)."""
     h = representation.as_array("activations", h)
     if h.ndim != 2 or h.shape[0] != count:
-        raise ValueError(f"activations of {layer!r} must be ({count}, p) after pooling; got {h.shape}")
+        raise Refusal(f"activations of {layer!r} must be ({count}, p) after pooling; got {h.shape}")
     if len(statistics) == 1:
         found = {statistics[0]: representation.score(h, statistics[0])}
     else:
@@ -163,7 +164,7 @@ def _scores(layer: str, h: Any, count: int, statistics: tuple[str, ...]) -> dict
 
 def _images(name: str, denoised: Any, batch: np.ndarray) -> Any:
     if tuple(np.shape(denoised)) != batch.shape:
-        raise ValueError(f"{name} must return images of the shape {batch.shape}; got {tuple(np.shape(denoised))}")
+        raise Refusal(f"{name} must return images of the shape {batch.shape}; got {tuple(np.shape(denoised))}")
     return denoised
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dae_theory.checks import Refusal
 from dae_theory.diffusion.training import State
 
 
@@ -45,7 +46,7 @@ class Checkpoints:
         found: Any = self._manager.restore(step, args=self._arguments.StandardRestore())
         leaves, structure = jax.tree.flatten(like)
         if int(found["layout"]) != _layout(leaves):
-            raise ValueError(f"like must have the shapes of the run in {self._manager.directory}; it has others")
+            raise Refusal(f"like must have the shapes of the run in {self._manager.directory}; it has others")
         return jax.tree.unflatten(structure, _unpacked(found, leaves))
 
     def save(self, state: State) -> None:

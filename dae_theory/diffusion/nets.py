@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Key, PyTree
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 
 Activations = dict[str, Array]
@@ -38,7 +39,7 @@ class Network:
     def _run(self, y: Array, noise_std: ArrayLike) -> tuple[Array, Activations]:
         y = jnp.asarray(y)
         if y.ndim < 2 or math.prod(y.shape[1:]) != self.dimension:
-            raise ValueError(f"y must have shape (n, ...) with {self.dimension} entries a row; got {y.shape}")
+            raise Refusal(f"y must have shape (n, ...) with {self.dimension} entries a row; got {y.shape}")
         checks.positive("noise_std", noise_std)
         levels = jnp.broadcast_to(jnp.asarray(noise_std, y.dtype), (y.shape[0],))
         denoised, activations = _forward(self, y.reshape(y.shape[0], -1), levels)
@@ -164,12 +165,12 @@ def deep_network(
     """
     checks.typed_key("key", key)
     if len(shape) not in (2, 3) or any(side % patch for side in shape[:2]):
-        raise ValueError(f"shape must be (h, w) or (h, w, channels) with sides divisible by {patch}; got {shape}")
+        raise Refusal(f"shape must be (h, w) or (h, w, channels) with sides divisible by {patch}; got {shape}")
     checks.positive("data_scale", data_scale)
     for name, value in (("width", width), ("depth", depth), ("heads", heads)):
         checks.integer(name, value, 1)
     if width % (2 * heads):
-        raise ValueError(f"width must be a multiple of 2·heads = {2 * heads}; got {width}")
+        raise Refusal(f"width must be a multiple of 2·heads = {2 * heads}; got {width}")
     make = partial(_Transformer, (*shape, 1)[:3], patch, width, depth, heads, data_scale)
     return _network(derive(key, "deep network"), make, math.prod(shape))
 

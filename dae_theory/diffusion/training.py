@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.diffusion.nets import Network
 from dae_theory.randomness import derive
 from dae_theory.training import warmup_then_decay
@@ -159,13 +160,13 @@ def _check(settings: Settings) -> None:
     checks.positive("lowest", settings.lowest)
     checks.positive("learning_rate", settings.learning_rate)
     if not float(jnp.asarray(settings.highest)) > float(jnp.asarray(settings.lowest)):
-        raise ValueError(f"highest must be above lowest = {settings.lowest}; got {settings.highest}")
+        raise Refusal(f"highest must be above lowest = {settings.lowest}; got {settings.highest}")
     if settings.data_scale is not None:
         checks.positive("data_scale", settings.data_scale)
     for name in ("steps", "batch_size", "chunk"):
         checks.integer(name, getattr(settings, name), 1)
     if not 0 <= settings.average < 1:
-        raise ValueError(f"average must lie in [0, 1); got {settings.average}")
+        raise Refusal(f"average must lie in [0, 1); got {settings.average}")
 
 
 def _optimizer(settings: Settings) -> optax.GradientTransformation:

@@ -29,6 +29,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 from dae_theory import checks, risk
+from dae_theory.checks import Refusal
 from dae_theory.data import GaussianMixture
 from dae_theory.model import Weights
 
@@ -99,7 +100,7 @@ def gradient_flow(
     rows = source.means if isinstance(source, GaussianMixture) else source
     weights, rows, noise_std, weight_decay = risk.arguments(weights, rows, noise_std, weight_decay)
     if rows.dtype != jnp.float64:
-        raise ValueError(
+        raise Refusal(
             f"weights and x_or_mixture must be float64 for a flow (jax_enable_x64, not both float32); got {rows.dtype}"
         )
     checks.positive("tolerance", tolerance)
@@ -108,7 +109,7 @@ def gradient_flow(
     if tied and not checks.is_traced(weights.encoder) and not checks.is_traced(weights.decoder):
         gap = np.max(np.abs(np.asarray(weights.encoder) - np.asarray(weights.decoder)))
         if gap > 0:
-            raise ValueError(f"weights must have encoder = decoder for a tied flow; they differ by up to {gap:.3g}")
+            raise Refusal(f"weights must have encoder = decoder for a tied flow; they differ by up to {gap:.3g}")
     if isinstance(source, GaussianMixture):
         source, share = jax.tree.map(lambda leaf: leaf.astype(rows.dtype), source), None
     else:
@@ -123,12 +124,12 @@ def _source(weights: Weights, x_or_mixture: Any, samples: Any) -> Any:
         source = x_or_mixture.checked()
         dimension = source.dimension
         if samples is not None:
-            raise ValueError(f"samples counts rows of x, and a mixture has none; got {samples}")
+            raise Refusal(f"samples counts rows of x, and a mixture has none; got {samples}")
     else:
         source = checks.samples("x_or_mixture", x_or_mixture)
         dimension = source.shape[1]
     if isinstance(weights, Weights) and np.ndim(weights.encoder) == 2 and weights.dimension != dimension:
-        raise ValueError(
+        raise Refusal(
             f"x_or_mixture must have dimension {weights.dimension}, as the weights have rows; got {dimension}"
         )
     return source
@@ -140,7 +141,7 @@ def _times(times: Any) -> Float[Array, " T"]:
     if not checks.is_traced(times):
         listed = np.asarray(times)
         if np.any(listed[1:] <= listed[:-1]):
-            raise ValueError(f"times must increase; got {listed.tolist()}")
+            raise Refusal(f"times must increase; got {listed.tolist()}")
     return times
 
 

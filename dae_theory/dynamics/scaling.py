@@ -18,6 +18,7 @@ from flax import struct
 from jaxtyping import Array, Key
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 RESOLUTION = 1e-3  # of log τ, added in squares to the scatter of known times: a perfect line has a likelihood too
 NEWTON_STEPS = 60
@@ -90,7 +91,7 @@ def scaling_exponent(
     checks.typed_key("key", key)
     n, times, censored, early = _runs(n, times, censored, early)
     if not 0 < coverage < 1:
-        raise ValueError(f"coverage must be in (0, 1); got {coverage}")
+        raise Refusal(f"coverage must be in (0, 1); got {coverage}")
     resamples = checks.integer("resamples", resamples, 1)
     rows = len(times)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)))
@@ -185,18 +186,18 @@ def _runs(n: Any, times: Any, censored: Any, early: Any) -> tuple[np.ndarray, np
     n, times = np.asarray(n, float), np.asarray(times, float)
     checks.positive("n", n)
     if n.ndim != 1 or np.unique(n).size < 2:
-        raise ValueError(f"n must hold at least two distinct numbers in one axis; got {n.tolist()}")
+        raise Refusal(f"n must hold at least two distinct numbers in one axis; got {n.tolist()}")
     if times.ndim != 2 or len(times) < 2 or times.shape[1] != n.size:
-        raise ValueError(f"times must have shape (R ≥ 2, {n.size}); got {times.shape}")
+        raise Refusal(f"times must have shape (R ≥ 2, {n.size}); got {times.shape}")
     if np.any(times <= 0) or np.any(np.isinf(times)):
-        raise ValueError("times must be positive and finite, NaN where there is none; got others")
+        raise Refusal("times must be positive and finite, NaN where there is none; got others")
     flags = []
     for name, flag in (("censored", censored), ("early", early)):
         flag = np.zeros(times.shape, bool) if flag is None else np.asarray(flag)
         if flag.dtype != bool:
-            raise ValueError(f"{name} must be boolean; got dtype {flag.dtype}")
+            raise Refusal(f"{name} must be boolean; got dtype {flag.dtype}")
         checks.shape(name, flag, times.shape)
         flags.append(flag)
     if np.any(flags[0] & flags[1]):
-        raise ValueError("early must not hold where censored does: a time is one bound or the other")
+        raise Refusal("early must not hold where censored does: a time is one bound or the other")
     return n, times, *flags

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights, denoise, represent
 
 
@@ -145,5 +146,5 @@ def centered_linearized(weights: Weights, start: Weights, y: Float[Array, "*batc
 def _inputs(name: str, y: Array, weights: Weights) -> Array:
     y = checks.samples(name, y)
     if y.shape[1] != weights.dimension:
-        raise ValueError(f"{name} must have {weights.dimension} columns, as the weights have rows; got shape {y.shape}")
+        raise Refusal(f"{name} must have {weights.dimension} columns, as the weights have rows; got shape {y.shape}")
     return y

@@ -13,6 +13,7 @@ from flax import struct
 from jaxtyping import Bool, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 @struct.dataclass
@@ -57,9 +58,9 @@ def generalizing_time(times: Any, test_loss: Any, *, share: float = 0.05, margin
     times, losses = _curves(times, "test_loss", test_loss)
     checks.non_negative("share", share)
     if not margin >= 1:
-        raise ValueError(f"margin must be ≥ 1; got {margin}")
+        raise Refusal(f"margin must be ≥ 1; got {margin}")
     if np.any(losses <= 0):
-        raise ValueError(f"test_loss must be > 0; got {np.nanmin(losses)}")
+        raise Refusal(f"test_loss must be > 0; got {np.nanmin(losses)}")
 
     def read(when: np.ndarray, loss: np.ndarray) -> tuple[float, bool, bool]:
         level = (1 + share) * loss.min()
@@ -102,7 +103,7 @@ def memorizing_time(times: Any, index: Any, *, level: float = 0.5, below: float 
     times, curves = _curves(times, "index", index)
     checks.finite("level", level)
     if below is not None and not below <= level:
-        raise ValueError(f"below must be at most level = {level}; got {below}")
+        raise Refusal(f"below must be at most level = {level}; got {below}")
 
     def read(when: np.ndarray, curve: np.ndarray) -> tuple[float, bool, bool]:
         lowest = int(np.argmin(curve))
@@ -137,11 +138,11 @@ def _each(read: Any, times: np.ndarray, curves: np.ndarray) -> Times:
 def _curves(times: Any, name: str, values: Any) -> tuple[np.ndarray, np.ndarray]:
     times, values = np.asarray(times, float), np.asarray(values, float)
     if times.ndim != 1 or times.size == 0 or not np.all(np.isfinite(times)):
-        raise ValueError(f"times must be finite numbers in one axis; got {times.tolist()}")
+        raise Refusal(f"times must be finite numbers in one axis; got {times.tolist()}")
     if times[0] <= 0 or np.any(np.diff(times) <= 0):
-        raise ValueError(f"times must be positive and increase; got {times.tolist()}")
+        raise Refusal(f"times must be positive and increase; got {times.tolist()}")
     if values.ndim < 1 or values.shape[-1] != times.size or values.size == 0:
-        raise ValueError(f"{name} must have shape (..., {times.size}), one value a time; got {values.shape}")
+        raise Refusal(f"{name} must have shape (..., {times.size}), one value a time; got {values.shape}")
     if np.any(np.isinf(values)):
-        raise ValueError(f"{name} must hold finite numbers, NaN where there is none; got infinity")
+        raise Refusal(f"{name} must hold finite numbers, NaN where there is none; got infinity")
     return times, values

@@ -10,5 +10,6 @@ of devices or another group size only the rounding of the compiled program.
 from dae_theory.ensemble.lifting import MEMBERS, lift, member_mesh
 from dae_theory.ensemble.padding import buckets
 from dae_theory.ensemble.running import Prepared, Store, prepare, run
+from dae_theory.ensemble.spans import Lost
 
-__all__ = ["MEMBERS", "Prepared", "Store", "buckets", "lift", "member_mesh", "prepare", "run"]
+__all__ = ["MEMBERS", "Lost", "Prepared", "Store", "buckets", "lift", "member_mesh", "prepare", "run"]

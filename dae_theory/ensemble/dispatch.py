@@ -23,8 +23,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from dae_theory import records
+from dae_theory.checks import Refusal
 from dae_theory.ensemble.lifting import Form, Lifted, flatten
-from dae_theory.ensemble.spans import Span, cells
+from dae_theory.ensemble.spans import Lost, Span, cells
 from dae_theory.files import digest
 
 
@@ -42,13 +43,13 @@ class Job:
 
     def __post_init__(self):
         if self.options["devices"] is not None and not isinstance(self.executor, ThreadPoolExecutor):
-            raise ValueError("devices must be None with an executor of other processes, whose workers take their own")
+            raise Refusal("devices must be None with an executor of other processes, whose workers take their own")
 
     def run(self, missing: Sequence[Span], done: Callable[[Span, list[np.ndarray]], None]) -> None:
         """Give out the missing members in chunks; call `done` for each as it comes back, in this thread.
 
         Raises:
-            RuntimeError: a chunk was lost with its worker once more often than `retries` allows.
+            Lost: a chunk was lost with its worker once more often than `retries` allows.
         """
         if not missing:
             return
@@ -73,7 +74,7 @@ class Job:
                         answer = future.result()
                     except BaseException as lost:  # the engine's own, of any class: the task itself never raises
                         if isinstance(lost, KeyboardInterrupt) or left[span] == 0:
-                            raise RuntimeError(_told(span, self.retries + 1, lost)) from lost
+                            raise Lost(_told(span, self.retries + 1, lost)) from lost
                         left[span] -= 1
                         give_out(span)
                         continue
@@ -192,6 +193,4 @@ def _refuse_other_versions(wanted: dict[str, str], here: dict[str, str]) -> None
         if here.get(name) != value
     ]
     if differ:
-        raise ValueError(
-            f"executor must have workers like the caller; worker {platform.node()} has {', '.join(differ)}"
-        )
+        raise Refusal(f"executor must have workers like the caller; worker {platform.node()} has {', '.join(differ)}")

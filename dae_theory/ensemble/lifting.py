@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 MEMBERS = "members"
 
@@ -169,7 +170,7 @@ def _jitted(function: Callable[[PyTree, PyTree], PyTree], form: Form, shared_for
 def _members(leaves: list[Any]) -> int:
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"points must have leaves with one common leading axis of members; got lengths {lengths}")
+        raise Refusal(f"points must have leaves with one common leading axis of members; got lengths {lengths}")
     return lengths.pop()
 
 

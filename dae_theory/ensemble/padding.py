@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from dae_theory.checks import Refusal
+
 
 def buckets(sizes: Any, *, ratio: float) -> np.ndarray:
     """Pad sizes to few buckets: each size goes to the largest one within a factor `ratio` above it.
@@ -23,9 +25,9 @@ def buckets(sizes: Any, *, ratio: float) -> np.ndarray:
     """
     sizes = np.asarray(sizes)
     if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer) or np.any(sizes < 1):
-        raise ValueError(f"sizes must be positive integers in one axis; got {sizes.dtype} of shape {sizes.shape}")
+        raise Refusal(f"sizes must be positive integers in one axis; got {sizes.dtype} of shape {sizes.shape}")
     if not ratio > 1:
-        raise ValueError(f"ratio must be above 1; got {ratio}")
+        raise Refusal(f"ratio must be above 1; got {ratio}")
     result = np.zeros_like(sizes)
     while np.any(left := result == 0):
         top = sizes[left].max()

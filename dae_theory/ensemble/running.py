@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.ensemble import dispatch, spans
 from dae_theory.ensemble.lifting import Lifted
-from dae_theory.ensemble.spans import Span
+from dae_theory.ensemble.spans import Lost, Span
 
 
 @runtime_checkable
@@ -62,7 +63,7 @@ def run(
 
     Raises:
         ValueError: no members, leading axes that differ, a store of another run, or several processes without a store.
-        RuntimeError: members are missing at the end, named; a process or a worker was lost.
+        Lost: members are missing at the end, named; a process or a worker was lost.
 
     >>> import jax, jax.numpy as jnp
     >>> from dae_theory import ensemble, theory
@@ -138,9 +139,9 @@ def _plan(
     checks.integer("retries", retries, 0)
     checks.positive("patience", patience)
     if jax.process_count() > 1 and store is None:
-        raise ValueError(f"store must be given when {jax.process_count()} processes share the work; got None")
+        raise Refusal(f"store must be given when {jax.process_count()} processes share the work; got None")
     if jax.process_count() > 1 and executor is not None:
-        raise ValueError(f"executor must be None when {jax.process_count()} processes share the work; got {executor}")
+        raise Refusal(f"executor must be None when {jax.process_count()} processes share the work; got {executor}")
     options = {"devices": devices, "group": group, "memory_budget": memory_budget}
     lifted = Lifted(function, points, shared, chunk=chunk, **options)
     job = None
@@ -209,7 +210,7 @@ class _Plan:
                 owners = {
                     i % jax.process_count() for i, cell in enumerate(self.grid) for gap in gaps if _meet(cell, gap)
                 }
-                raise RuntimeError(
+                raise Lost(
                     f"members {spans.show(gaps)} of processes {sorted(owners)} did not appear in the store for "
                     f"{self.patience:g} s: look whether these still run and write to the same folder, then run again"
                 )
@@ -223,7 +224,7 @@ class _Plan:
             what = (
                 f"missing {spans.show(gaps)}" if gaps else f"of another length or twice, {spans.show(wrong or found)}"
             )
-            raise RuntimeError(f"not all of {members} members are accounted for: {what}; run again to compute them")
+            raise Lost(f"not all of {members} members are accounted for: {what}; run again to compute them")
         parts = [found[span] for span in sorted(found)]
         results = [jax.device_put(np.concatenate(pieces)) for pieces in zip(*parts, strict=True)]
         return jax.tree.unflatten(self.lifted.structure, results)

@@ -5,6 +5,10 @@ from collections.abc import Iterable
 Span = tuple[int, int]
 
 
+class Lost(RuntimeError):
+    """Members were not computed, though nothing is wrong with the arguments: a process or a worker ended."""
+
+
 def cells(members: int, size: int) -> list[Span]:
     """0:size, size:2·size, … up to `members`: the same grid whatever is finished already."""
     return [(start, min(start + size, members)) for start in range(0, members, size)]

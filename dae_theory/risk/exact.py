@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from dae_theory import checks, gaussian
+from dae_theory.checks import Refusal
 from dae_theory.contraction import contraction
 from dae_theory.model import Weights
 
@@ -39,11 +40,11 @@ def arguments(weights: Weights, x: Any, noise_std: Any, weight_decay: Any = 0.0)
     """
     x = checks.samples("x", x)
     if not isinstance(weights, Weights):
-        raise ValueError(f"weights must be model.Weights(decoder, encoder); got {type(weights).__name__}")
+        raise Refusal(f"weights must be model.Weights(decoder, encoder); got {type(weights).__name__}")
     encoder, decoder = checks.array("encoder", weights.encoder, 2), checks.array("decoder", weights.decoder, 2)
     checks.shape("decoder", decoder, encoder.shape)
     if encoder.shape[0] != x.shape[1]:
-        raise ValueError(f"x must have {encoder.shape[0]} columns, as the weights have rows; got shape {x.shape}")
+        raise Refusal(f"x must have {encoder.shape[0]} columns, as the weights have rows; got shape {x.shape}")
     dtype = np.promote_types(np.promote_types(encoder.dtype, decoder.dtype), x.dtype)
     noise_std, weight_decay = (
         _scalar(name, value, dtype) for name, value in (("noise_std", noise_std), ("weight_decay", weight_decay))

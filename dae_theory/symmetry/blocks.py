@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights, pad_width, represent
 from dae_theory.symmetry.columns import ratio
 
@@ -85,7 +86,7 @@ def block_error(learned: Weights, reference: Weights, x: ArrayLike, labels: Arra
     checks.shape("x", x, (x.shape[0], learned.dimension))
     checks.shape("labels", labels, (x.shape[0],))
     if learned.dimension != reference.dimension:
-        raise ValueError(f"reference must have dimension {learned.dimension}; got {reference.dimension}")
+        raise Refusal(f"reference must have dimension {learned.dimension}; got {reference.dimension}")
     return _block_error(learned, reference, x, jnp.asarray(labels), blocks)
 
 
@@ -132,10 +133,10 @@ def principal_angles(first: ArrayLike, second: ArrayLike) -> Float[Array, " q"]:
     """
     first, second = checks.array("first", first, 2), checks.array("second", second, 2)
     if first.shape[0] != second.shape[0]:
-        raise ValueError(f"second must have {first.shape[0]} rows; got shape {second.shape}")
+        raise Refusal(f"second must have {first.shape[0]} rows; got shape {second.shape}")
     for name, columns in (("first", first), ("second", second)):
         if not checks.is_traced(columns) and np.linalg.matrix_rank(np.asarray(columns)) < columns.shape[1]:
-            raise ValueError(f"{name} must have independent columns; got shape {columns.shape} of lower rank")
+            raise Refusal(f"{name} must have independent columns; got shape {columns.shape} of lower rank")
     if first.shape[1] < second.shape[1]:
         first, second = second, first
     return _principal_angles(first, second)
@@ -168,7 +169,7 @@ def procrustes(learned: Weights, reference: Weights) -> Rotation:
      [-0.8  0.6]] True
     """
     if learned.dimension != reference.dimension:
-        raise ValueError(f"reference must have dimension {learned.dimension}; got {reference.dimension}")
+        raise Refusal(f"reference must have dimension {learned.dimension}; got {reference.dimension}")
     width = max(learned.width, reference.width)
     learned, reference = pad_width(learned, width), pad_width(reference, width)
     a = jnp.concatenate([learned.decoder, learned.encoder], axis=0)

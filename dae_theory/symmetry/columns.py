@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 
 # size ‖w₁‖‖w₂‖, over that of the largest neuron, up to which a neuron does not count: f is the sum of its neurons, each
@@ -151,9 +152,9 @@ def merge_parallel(weights: Weights, cosine: float = 0.99, *, negligible: float 
      [0. 1. 0.]] 2
     """
     if not checks.is_traced(cosine) and not 0 < cosine <= 1:
-        raise ValueError(f"cosine must be in (0, 1]; got {cosine}")
+        raise Refusal(f"cosine must be in (0, 1]; got {cosine}")
     if not checks.is_traced(negligible) and not 0 <= negligible < 1:
-        raise ValueError(f"negligible must be in [0, 1); got {negligible}")
+        raise Refusal(f"negligible must be in [0, 1); got {negligible}")
     return _merge_parallel(weights, cosine, negligible)
 
 
@@ -217,7 +218,7 @@ def match(learned: Weights, reference: Weights) -> Match:
     [1 0] [1. 1.] [1.1 1. ]
     """
     if learned.dimension != reference.dimension:
-        raise ValueError(f"reference must have dimension {learned.dimension}; got {reference.dimension}")
+        raise Refusal(f"reference must have dimension {learned.dimension}; got {reference.dimension}")
     return _match(learned, reference)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 
 def number(name: str, value: Any, dtype: Any) -> Float[Array, ""]:
@@ -28,9 +29,9 @@ def ranks_tuple(ranks: Any) -> tuple[int, ...]:
     """
     values = np.asarray(ranks)
     if values.ndim != 1 or values.size == 0 or not np.issubdtype(values.dtype, np.integer):
-        raise ValueError(f"ranks must be a sequence of integers, one for every block; got {ranks!r}")
+        raise Refusal(f"ranks must be a sequence of integers, one for every block; got {ranks!r}")
     if values.min() < 0 or values.sum() == 0:
-        raise ValueError(f"ranks must be ≥ 0 with a positive sum; got {values.tolist()}")
+        raise Refusal(f"ranks must be ≥ 0 with a positive sum; got {values.tolist()}")
     return tuple(int(value) for value in values)
 
 
@@ -41,13 +42,13 @@ def cluster_labels(labels: Any, samples: int, blocks: int) -> np.ndarray:
         ValueError: `labels` is traced, has another shape, or holds anything but such integers.
     """
     if checks.is_traced(labels):
-        raise ValueError("labels must be concrete, since they decide the shapes of the blocks; got a traced array")
+        raise Refusal("labels must be concrete, since they decide the shapes of the blocks; got a traced array")
     values = np.asarray(labels)
     checks.shape("labels", values, (samples,))
     if not np.issubdtype(values.dtype, np.integer):
-        raise ValueError(f"labels must be integers; got dtype {values.dtype}")
+        raise Refusal(f"labels must be integers; got dtype {values.dtype}")
     if values.min() < 0 or values.max() >= blocks:
-        raise ValueError(
+        raise Refusal(
             f"labels must lie in 0 … {blocks - 1}, one rank for every cluster; got {values.min()} … {values.max()}"
         )
     return values

@@ -14,6 +14,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.theory.arguments import number
 from dae_theory.theory.spectra import mixture_arrays
 
@@ -54,7 +55,7 @@ def empirical_denoiser(x: Any, noise_std: Any, *, samples: Any = None, chunk: in
     variance = number("noise_std", noise_std, x.dtype) ** 2
     count, dimension = x.shape
     if samples is not None and not checks.is_traced(samples) and not 1 <= samples <= count:
-        raise ValueError(f"samples must be from 1 to {count}, the rows of x; got {samples}")
+        raise Refusal(f"samples must be from 1 to {count}, the rows of x; got {samples}")
     chunks = -(-count // checks.integer("chunk", chunk, minimum=1))
     size = -(-count // chunks)
     # distances lose fewer digits around the mean; zeros that fill up the last chunk are marked as absent
@@ -230,4 +231,4 @@ def _posteriors(
 def _last_axis(y: Array, dimension: int) -> None:
     """Refuse inputs of another dimension."""
     if y.ndim == 0 or y.shape[-1] != dimension:
-        raise ValueError(f"y must have shape (..., {dimension}); got {y.shape}")
+        raise Refusal(f"y must have shape (..., {dimension}); got {y.shape}")

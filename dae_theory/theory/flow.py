@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.directions import unit
 from dae_theory.theory.arguments import number
 
@@ -35,7 +36,7 @@ def stored_lengths(x: Any, start: Any, noise_std: Any) -> Float[Array, " m"]:
     """
     x, start = checks.samples("x", x), checks.samples("start", start)
     if start.shape[1] != x.shape[1]:
-        raise ValueError(f"start must have dimension {x.shape[1]} as x has; got shape {start.shape}")
+        raise Refusal(f"start must have dimension {x.shape[1]} as x has; got shape {start.shape}")
     checks.positive("noise_std", noise_std)
     along = start @ unit(x).T
     squares = jnp.sum(x[jnp.argmax(along, axis=1)] ** 2, axis=1)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.theory.arguments import cluster_labels, number, ranks_tuple
 from dae_theory.theory.spectra import Spectrum, mixture_spectrum, sample_spectrum
 
@@ -52,10 +53,10 @@ def sample_blocks(
     values = cluster_labels(labels, x.shape[0], len(ranks))
     sizes = np.bincount(values, minlength=len(ranks))
     if 0 in sizes:
-        raise ValueError(f"labels must give every cluster a sample; got none for cluster {list(sizes).index(0)}")
+        raise Refusal(f"labels must give every cluster a sample; got none for cluster {list(sizes).index(0)}")
     for k, (rank, size) in enumerate(zip(ranks, sizes, strict=True)):
         if rank > min(size, x.shape[1]):
-            raise ValueError(
+            raise Refusal(
                 f"ranks must not exceed cluster size and dimension; got {rank} for cluster {k} "
                 f"of {size} samples in {x.shape[1]} dimensions"
             )
@@ -74,9 +75,9 @@ def mixture_blocks(
     dtype = spectrum.eigenvalues.dtype
     noise_std, weight_decay = number("noise_std", noise_std, dtype), number("weight_decay", weight_decay, dtype)
     if len(ranks) != blocks:
-        raise ValueError(f"ranks must hold one rank for each of the {blocks} components; got {len(ranks)}")
+        raise Refusal(f"ranks must hold one rank for each of the {blocks} components; got {len(ranks)}")
     if max(ranks) > kept:
-        raise ValueError(f"ranks must not exceed {kept}, the largest rank of a second moment here; got {max(ranks)}")
+        raise Refusal(f"ranks must not exceed {kept}, the largest rank of a second moment here; got {max(ranks)}")
     _check_kept(spectrum, ranks, weight_decay, [spectrum.directions.shape[1]] * blocks)
     ridge = noise_std**2 if ridge is None else number("ridge", ridge, dtype)
     return spectrum, ranks, kept_gains(spectrum, ranks, ridge=ridge, weight_decay=weight_decay)
@@ -99,9 +100,9 @@ def memorizing_gains(x: Any, *, noise_std: Any, weight_decay: Any) -> Float[Arra
     if not checks.is_traced(squares):
         smallest = float(np.min(squares))
         if smallest == 0:
-            raise ValueError(f"x must not contain a zero sample; got one in row {np.argmin(squares)}")
+            raise Refusal(f"x must not contain a zero sample; got one in row {np.argmin(squares)}")
         if not checks.is_traced(weight_decay) and weight_decay >= smallest / len(x):
-            raise ValueError(f"weight_decay must be below min ‖x_i‖²/n = {smallest / len(x):.6g}; got {weight_decay}")
+            raise Refusal(f"weight_decay must be below min ‖x_i‖²/n = {smallest / len(x):.6g}; got {weight_decay}")
     return gains
 
 
@@ -213,7 +214,7 @@ def duplicate_norm_squared(
     x = checks.array("x", x, ndim=np.ndim(x) or 1)
     checks.positive("copies", copies)
     if not (checks.is_traced(copies) or checks.is_traced(samples)) and copies > samples:
-        raise ValueError(f"copies must not exceed the {samples} samples they are part of; got {copies}")
+        raise Refusal(f"copies must not exceed the {samples} samples they are part of; got {copies}")
     share = number("copies", copies, x.dtype) / number("samples", samples, x.dtype)
     noise_std, weight_decay = number("noise_std", noise_std, x.dtype), number("weight_decay", weight_decay, x.dtype)
     return gain(jnp.sum(x**2, axis=-1), share, ridge=noise_std**2, weight_decay=weight_decay)
@@ -238,9 +239,9 @@ def _check_kept(spectrum: Spectrum, ranks: tuple[int, ...], weight_decay: Array,
             continue
         smallest, largest = eigenvalues[k, rank - 1], eigenvalues[k, 0]
         if smallest <= largest * (max(sizes[k], spectrum.directions.shape[1]) * eps) ** 2:
-            raise ValueError(f"ranks must not exceed the rank of the data; got {rank} for block {k}")
+            raise Refusal(f"ranks must not exceed the rank of the data; got {rank} for block {k}")
         if not checks.is_traced(weight_decay) and weight_decay >= proportions[k] * smallest:
-            raise ValueError(
+            raise Refusal(
                 f"weight_decay must be below {proportions[k] * smallest:.6g}, share times eigenvalue of direction "
                 f"{rank} of block {k}; got {weight_decay}"
             )

@@ -14,6 +14,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 from dae_theory.theory.arguments import number
 
@@ -197,7 +198,7 @@ def _nonzero_samples(x: Any) -> Float[Array, "n d"]:
     """Samples that all have a direction."""
     x = checks.samples("x", x)
     if not checks.is_traced(x) and not np.all(np.any(np.asarray(x), axis=1)):
-        raise ValueError(f"x must not contain a zero sample; got one in row {np.argmin(np.any(np.asarray(x), axis=1))}")
+        raise Refusal(f"x must not contain a zero sample; got one in row {np.argmin(np.any(np.asarray(x), axis=1))}")
     return x
 
 
@@ -205,7 +206,7 @@ def _samples_of(weights: Weights, x: Any) -> Float[Array, "n d"]:
     """Samples of the dimension of the weights."""
     x = checks.samples("x", x)
     if x.shape[1] != weights.dimension:
-        raise ValueError(f"x must have the {weights.dimension} dimensions of the weights; got shape {x.shape}")
+        raise Refusal(f"x must have the {weights.dimension} dimensions of the weights; got shape {x.shape}")
     return x
 
 
@@ -214,5 +215,5 @@ def _integers(name: str, value: Any, length: int) -> Int[Array, " m"]:
     result = jnp.asarray(value)
     checks.shape(name, result, (length,))
     if not jnp.issubdtype(result.dtype, jnp.integer):
-        raise ValueError(f"{name} must be integers; got dtype {result.dtype}")
+        raise Refusal(f"{name} must be integers; got dtype {result.dtype}")
     return result.astype(jnp.int32)

@@ -18,6 +18,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.theory.arguments import number
 from dae_theory.theory.gains import memorizing_gains
 
@@ -79,7 +80,7 @@ def growth_force(cosine: Any, radius: Any, *, noise_std: Any, weight_decay: Any)
     weight_decay = number("weight_decay", weight_decay, radius.dtype)
     checks.finite("cosine", cosine)
     if not checks.is_traced(cosine) and abs(cosine) > 1:
-        raise ValueError(f"cosine must lie in [−1, 1]; got {cosine}")
+        raise Refusal(f"cosine must lie in [−1, 1]; got {cosine}")
     return _pulls(jnp.asarray(cosine, radius.dtype), radius, noise_std, weight_decay, 1)
 
 

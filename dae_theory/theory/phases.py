@@ -13,6 +13,7 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Int
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.theory.arguments import number
 from dae_theory.theory.spectra import Spectrum
 
@@ -279,4 +280,4 @@ def _above_one(name: str, value: Any) -> None:
     """Refuse a number that is not above one."""
     checks.finite(name, value)
     if not checks.is_traced(value) and value <= 1:
-        raise ValueError(f"{name} must be > 1; got {value}")
+        raise Refusal(f"{name} must be > 1; got {value}")

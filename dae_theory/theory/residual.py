@@ -14,6 +14,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.theory.arguments import number
 from dae_theory.theory.gains import gain
 
@@ -65,11 +66,11 @@ def simplex_residual(samples: Any, radius: Any, *, noise_std: Any, weight_decay:
     checks.positive("radius", radius)
     checks.positive("noise_std", noise_std)
     if not checks.is_traced(samples) and samples < 2:
-        raise ValueError(f"samples must be at least 2; got {samples}")
+        raise Refusal(f"samples must be at least 2; got {samples}")
     n, r = number("samples", samples, dtype), number("radius", radius, dtype)
     sigma, decay = number("noise_std", noise_std, dtype), number("weight_decay", weight_decay, dtype)
     if not any(checks.is_traced(value) for value in (n, r, decay)) and n * decay >= r**2:
-        raise ValueError(f"weight_decay must be below radius²/samples = {r**2 / n:.6g}; got {weight_decay}")
+        raise Refusal(f"weight_decay must be below radius²/samples = {r**2 / n:.6g}; got {weight_decay}")
     return _simplex_residual(n, r, sigma, decay)
 
 

@@ -15,6 +15,7 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 from dae_theory.theory.arguments import cluster_labels
 
 
@@ -55,7 +56,7 @@ def sample_spectrum(x: Any, labels: Any, blocks: int | None = None) -> Spectrum:
     members = [np.flatnonzero(values == k) for k in range(blocks)]
     sizes = [len(rows) for rows in members]
     if 0 in sizes:
-        raise ValueError(f"labels must give every cluster a sample; got none for cluster {sizes.index(0)}")
+        raise Refusal(f"labels must give every cluster a sample; got none for cluster {sizes.index(0)}")
     kept = min(max(sizes), dimension)
     return _cluster_spectrum(x, members, kept)
 
@@ -88,7 +89,7 @@ def mixture_arrays(mixture: Any) -> tuple[Float[Array, " K"], Float[Array, "K d"
     checks.shape("proportions", proportions, means.shape[:1])
     checks.positive("proportions", proportions)
     if not checks.is_traced(proportions) and abs(np.sum(np.asarray(proportions)) - 1) > 1e-6:
-        raise ValueError(f"proportions must sum to 1 within 1e-6; got {np.sum(np.asarray(proportions))}")
+        raise Refusal(f"proportions must sum to 1 within 1e-6; got {np.sum(np.asarray(proportions))}")
     return proportions, means, factors
 
 

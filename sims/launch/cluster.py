@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from typing import Any
 
 from sims.launch.options import Launch
 
@@ -27,9 +28,10 @@ def executor(launch: Launch) -> Iterator[Executor | None]:
         if launch.scheduler is not None:
             cluster = launch.scheduler
         elif launch.slurm is not None:
-            from dask_jobqueue import SLURMCluster
+            from dask_jobqueue.slurm import SLURMCluster
 
-            cluster = held.enter_context(SLURMCluster(processes=1))  # the rest stands in ~/.config/dask/jobqueue.yaml
+            # the rest stands in ~/.config/dask/jobqueue.yaml
+            cluster: Any = held.enter_context(SLURMCluster(processes=1))
             cluster.scale(jobs=launch.slurm)
         else:
             cluster = held.enter_context(LocalCluster(launch.workers, threads_per_worker=1, dashboard_address=":0"))

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from dae_theory.checks import Refusal
 from sims.launch.fields import flat
 
 SEEDS = 2**63  # a root seed is below it
@@ -19,10 +20,10 @@ def sane(config: Any) -> None:
     for name, value in given.items():
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
-                raise ValueError(f"{option(name)} must be finite; got {number}")
+                raise Refusal(f"{option(name)} must be finite; got {number}")
     seed = given.get("seed", 0)
     if not 0 <= seed < SEEDS:
-        raise ValueError(f"--seed must be from 0 to {SEEDS - 1}; got {seed}")
+        raise Refusal(f"--seed must be from 0 to {SEEDS - 1}; got {seed}")
 
 
 def above_zero(config: Any, *names: str) -> None:
@@ -32,7 +33,7 @@ def above_zero(config: Any, *names: str) -> None:
         value = given[name]
         for number in value if isinstance(value, tuple) else (value,):
             if not number > 0:
-                raise ValueError(f"{option(name)} must be above 0; got {number}")
+                raise Refusal(f"{option(name)} must be above 0; got {number}")
 
 
 def at_least(config: Any, **least: float) -> None:
@@ -42,7 +43,7 @@ def at_least(config: Any, **least: float) -> None:
         value = given[name]
         for number in value if isinstance(value, tuple) else (value,):
             if not number >= smallest:
-                raise ValueError(f"{option(name)} must be at least {smallest}; got {number}")
+                raise Refusal(f"{option(name)} must be at least {smallest}; got {number}")
 
 
 def distinct(config: Any, *names: str, count: int = 1) -> None:
@@ -52,7 +53,7 @@ def distinct(config: Any, *names: str, count: int = 1) -> None:
         values = given[name]
         if len(values) < count or len(set(values)) != len(values):
             few = "" if count == 1 else f"{count} or more "
-            raise ValueError(f"{option(name)} must be {few}distinct values; got {list(values)}")
+            raise Refusal(f"{option(name)} must be {few}distinct values; got {list(values)}")
 
 
 def one_of(config: Any, name: str, allowed: Any) -> None:
@@ -60,4 +61,4 @@ def one_of(config: Any, name: str, allowed: Any) -> None:
     value = flat(config)[name]
     for one in value if isinstance(value, tuple) else (value,):
         if one not in allowed:
-            raise ValueError(f"{option(name)} must be one of {', '.join(map(str, allowed))}; got {one!r}")
+            raise Refusal(f"{option(name)} must be one of {', '.join(map(str, allowed))}; got {one!r}")

@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import xarray as xr
 
-from dae_theory import compare, records
+from dae_theory import compare, ensemble, records
+from dae_theory.checks import Refusal
 from sims.launch import cluster, limits, session
 from sims.launch.fields import as_plain
 from sims.launch.options import Launch, parse, validate
@@ -40,7 +41,7 @@ class Sim:
         compute: (config, run) -> labelled arrays.
         judge: labelled arrays -> rows, one a claim.
         smoke: fields that `--smoke` sets.
-        resolve: fills in what a configuration leaves open, and refuses a bad one with a ValueError; what it returns
+        resolve: fills in what a configuration leaves open, and refuses a bad one (`checks.Refusal`); what it returns
             is what the record is found by.
         describe: labelled arrays -> text for the terminal above the rows: what is too long for them.
     """
@@ -120,7 +121,7 @@ def _make(sim: Sim, config: Any, launch: Launch, record: records.Record) -> None
     first = jax.process_index() == 0
     try:
         if launch.again and jax.process_count() > 1:
-            raise ValueError(f"--again goes with one process; with several, delete {record.folder} first")
+            raise Refusal(f"--again goes with one process; with several, delete {record.folder} first")
         with cluster.executor(launch) as executor, record.lock() if first else contextlib.nullcontext():
             if launch.again:
                 record.clear_chunks()
@@ -133,9 +134,7 @@ def _make(sim: Sim, config: Any, launch: Launch, record: records.Record) -> None
         words = f"{record.name}: interrupted; finished chunks are kept, the same command goes on from them"
         print(f"\n{words}", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, ImportError, OSError, RuntimeError) as error:
-        if not _refused(error):
-            raise
+    except (Refusal, ImportError, OSError, ensemble.Lost) as error:
         sys.exit(f"{record.name}: {error}")
 
 
@@ -159,13 +158,3 @@ def _whole(name: str, read: Callable[[], Any]) -> Any:
         return read()
     except ValueError as error:
         sys.exit(f"{name}: {error}; --again replaces it")
-
-
-def _refused(error: BaseException) -> bool:
-    """Whether the package or the launch raised this, which then names the cause; else it is a defect of the sim."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return frame is not None and frame.tb_frame.f_globals.get("__name__", "").startswith(
-        ("dae_theory.", "sims.launch.")
-    )

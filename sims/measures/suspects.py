@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dae_theory import detection
+from dae_theory.checks import Refusal
 
 
 def order(columns: Sequence[detection.Column], rank_by: str) -> np.ndarray:
@@ -18,7 +19,7 @@ def order(columns: Sequence[detection.Column], rank_by: str) -> np.ndarray:
     for column in columns:
         if column.name == rank_by:
             return np.argsort(-np.where(np.isnan(column.scores), -np.inf, column.scores), kind="stable")
-    raise ValueError(f"--rank-by must be one of {[column.name for column in columns]}; got {rank_by!r}")
+    raise Refusal(f"--rank-by must be one of {[column.name for column in columns]}; got {rank_by!r}")
 
 
 def write(

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dae_theory import data, noise
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import constant_rate
@@ -103,7 +104,7 @@ def resolve(config: Any) -> Any:
     limits.at_least(config, seeds=2, few=2, width=1, decay=0, points=1)
     limits.above_zero(config, "noise_std")
     if config.many < 2 * config.few:
-        raise ValueError(f"--many must be at least twice --few = {config.few}; got {config.many}")
+        raise Refusal(f"--many must be at least twice --few = {config.few}; got {config.many}")
     config.pictures.check_count(max(5, -(-5 * config.few // 2)), f"twice --few = {config.few} and a fifth to hold out")
     return config
 

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dae_theory.checks import Refusal
+
 
 def load(factory: str, weights: str, seed: int) -> tuple[Any, Any]:
     """The network that `package.module:factory` builds with the weights of a file, and the same without them.
@@ -28,25 +30,25 @@ def load(factory: str, weights: str, seed: int) -> tuple[Any, Any]:
         untrained, trained = build(), build()
     for net in (untrained, trained):
         if not isinstance(net, torch.nn.Module):
-            raise ValueError(f"--module must name a factory of a torch.nn.Module; {factory} gives {type(net).__name__}")
+            raise Refusal(f"--module must name a factory of a torch.nn.Module; {factory} gives {type(net).__name__}")
     if weights:
         state = _state(weights)
         try:
             trained.load_state_dict(state)
         except (RuntimeError, TypeError, AttributeError) as error:
-            raise ValueError(f"--weights must fit the network of {factory}: {error}") from error
+            raise Refusal(f"--weights must fit the network of {factory}: {error}") from error
     return trained, untrained
 
 
 def _factory(name: str) -> Any:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise ValueError(f"--module must be package.module:factory; got {name!r}")
+        raise Refusal(f"--module must be package.module:factory; got {name!r}")
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: one's own files are found where one stands
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ValueError(f"--module must name something that can be imported; {name}: {error}") from error
+        raise Refusal(f"--module must name something that can be imported; {name}: {error}") from error
     finally:
         sys.path.remove(str(Path.cwd()))
 
@@ -57,12 +59,12 @@ def _state(file: str) -> Any:
     import torch
 
     if not Path(file).is_file():
-        raise ValueError(f"--weights must be a file; got {file!r}")
+        raise Refusal(f"--weights must be a file; got {file!r}")
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(
+        raise Refusal(
             "--weights must hold tensors alone, as torch.save(net.state_dict(), FILE) writes them, since anything else "
             f"may run code when it is opened; {file}: {reason}"
         ) from error

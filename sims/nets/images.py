@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dae_theory import data, diffusion
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
@@ -70,9 +71,7 @@ def image_set(
     """
     counts = [duplicates, once, fresh]
     if sum(counts) > len(images.x):
-        raise ValueError(
-            f"--images must hold {sum(counts)} images, duplicated, seen once and fresh; got {len(images.x)}"
-        )
+        raise Refusal(f"--images must hold {sum(counts)} images, duplicated, seen once and fresh; got {len(images.x)}")
     order = np.asarray(jax.random.permutation(derive(key, "order"), len(images.x)))
     order = np.roll(order[: sum(counts)], -fresh if fresh_first else 0)
     mean = np.asarray(images.mean, np.float32)
@@ -88,9 +87,9 @@ def check_deep(config: Any, *, size: int, width: str) -> None:
     limits.at_least(config, **{width: 1, "depth": 1, "patch": 1})
     channels = launch.flat(config)[width]
     if size % config.patch:
-        raise ValueError(f"--patch must divide --size = {size}; got {config.patch}")
+        raise Refusal(f"--patch must divide --size = {size}; got {config.patch}")
     if channels % (2 * HEADS):
-        raise ValueError(f"{limits.option(width)} must be a multiple of {2 * HEADS}; got {channels}")
+        raise Refusal(f"{limits.option(width)} must be a multiple of {2 * HEADS}; got {channels}")
 
 
 def relu_net(key: Array, images: ImageSet, run: launch.Run, *, width: int, steps: int, batch_size: int) -> Any:
@@ -140,6 +139,6 @@ def _trained(key: Array, part: str, network: Any, images: ImageSet, settings: An
     if store is not None:
         store.close()
     if not trained.finite:
-        raise ValueError(f"the {part} net diverged")
+        raise Refusal(f"the {part} net diverged")
     run.advance(1)
     return trained.network

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
@@ -54,7 +55,7 @@ def train_nets(
 
     def shaped(columns: Array) -> Array:
         if not np.isfinite(columns).all():
-            raise ValueError(f"--learning-rate must be lower: some of the nets of {part} diverged")
+            raise Refusal(f"--learning-rate must be lower: some of the nets of {part} diverged")
         return columns.astype(jnp.float64).reshape(*grid.shape, *columns.shape[1:])
 
     return jax.tree.map(shaped, weights)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dae_theory import representation
+from dae_theory.checks import Refusal
 
 POOLINGS: dict[str, Callable[..., Any]] = {
     "max": representation.spatial_max,
@@ -48,12 +49,12 @@ def read_activations(file: str) -> Activations:
     arrays = _arrays(file)
     layers = [name for name in arrays if name not in RESERVED]
     if "memorized" not in arrays or not layers:
-        raise ValueError(f"--activations must hold `memorized` and a layer; {file} holds {sorted(arrays) or 'nothing'}")
+        raise Refusal(f"--activations must hold `memorized` and a layer; {file} holds {sorted(arrays) or 'nothing'}")
     memorized = _labels(file, arrays["memorized"])
     for name in arrays.keys() - {"memorized"}:
         _check(file, name, arrays[name], len(memorized))
     if "denoised" in arrays and arrays["denoised"].shape != arrays.get("inputs", np.empty(0)).shape:
-        raise ValueError(f"denoised in {file} must stand beside `inputs` of its shape {arrays['denoised'].shape}")
+        raise Refusal(f"denoised in {file} must stand beside `inputs` of its shape {arrays['denoised'].shape}")
     return Activations({name: arrays[name] for name in layers}, memorized, arrays.get("inputs"), arrays.get("denoised"))
 
 
@@ -65,14 +66,14 @@ def pooled(pooling: str, channel_axis: int) -> representation.Pooling:
 
 def _arrays(file: str) -> dict[str, np.ndarray]:
     if not Path(file).is_file():
-        raise ValueError(f"--activations must be a file; got {file!r}")
+        raise Refusal(f"--activations must be a file; got {file!r}")
     if not zipfile.is_zipfile(file):
-        raise ValueError(f"--activations must be an .npz file, written by numpy.savez; {file} is none")
+        raise Refusal(f"--activations must be an .npz file, written by numpy.savez; {file} is none")
     try:
         with np.load(file, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
     except _UNREADABLE as error:
-        raise ValueError(f"--activations must be an .npz of numeric arrays; {file}: {error}") from error
+        raise Refusal(f"--activations must be an .npz of numeric arrays; {file}: {error}") from error
 
 
 def _labels(file: str, given: np.ndarray) -> np.ndarray:
@@ -80,19 +81,19 @@ def _labels(file: str, given: np.ndarray) -> np.ndarray:
     labels = given.reshape(-1) if given.shape == (given.size, 1) else given
     if labels.ndim != 1 or labels.dtype.kind not in "buif" or not np.isin(labels, (0, 1)).all():
         shown = np.unique(labels)[:5].tolist() if labels.size else []
-        raise ValueError(f"memorized in {file} must be a vector of 0 and 1; got {labels.dtype}{given.shape} of {shown}")
+        raise Refusal(f"memorized in {file} must be a vector of 0 and 1; got {labels.dtype}{given.shape} of {shown}")
     counts = {value: int(np.sum(labels == value)) for value in (0, 1)}
     if min(counts.values()) < 2:
-        raise ValueError(f"memorized in {file} must mark at least two samples 1 and two 0; got {counts}")
+        raise Refusal(f"memorized in {file} must mark at least two samples 1 and two 0; got {counts}")
     return labels.astype(bool)
 
 
 def _check(file: str, name: str, values: np.ndarray, count: int) -> None:
     if values.dtype.kind not in "buif":
-        raise ValueError(f"{name} in {file} must hold numbers; got dtype {values.dtype}")
+        raise Refusal(f"{name} in {file} must hold numbers; got dtype {values.dtype}")
     if values.ndim < 2 or values.shape[0] != count or 0 in values.shape:
-        raise ValueError(
+        raise Refusal(
             f"{name} in {file} must have shape ({count}, ...), one entry a sample as `memorized`; got {values.shape}"
         )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise ValueError(f"{name} in {file} must be finite; it holds NaN or infinity")
+        raise Refusal(f"{name} in {file} must be finite; it holds NaN or infinity")

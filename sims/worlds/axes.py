@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dae_theory.checks import Refusal
 from sims import launch
 
 
@@ -69,16 +70,14 @@ def axis_values(name: str, given: tuple[float, ...], *, option: str, most: int |
     axis = AXES[name]
     values = np.asarray(given or [v for v in axis.values if most is None or v <= most], float)
     if len(np.unique(values)) != len(values) or len(values) < 2:
-        raise ValueError(f"{option} must be at least two distinct values; got {values.tolist()}")
+        raise Refusal(f"{option} must be at least two distinct values; got {values.tolist()}")
     lowest = 0 if name == "lambda" else np.nextafter(0, 1)
     if not np.all(np.isfinite(values)) or values.min() < lowest:
-        raise ValueError(
-            f"{option} must be {'≥' if name == 'lambda' else '>'} 0 for axis {name}; got {values.tolist()}"
-        )
+        raise Refusal(f"{option} must be {'≥' if name == 'lambda' else '>'} 0 for axis {name}; got {values.tolist()}")
     if axis.integer and np.any(values != np.round(values)):
-        raise ValueError(f"{option} must be whole numbers for axis {name}; got {values.tolist()}")
+        raise Refusal(f"{option} must be whole numbers for axis {name}; got {values.tolist()}")
     if most is not None and values.max() > most:
-        raise ValueError(f"{option} must be at most {most} for axis {name} with these data; got {values.max():g}")
+        raise Refusal(f"{option} must be at most {most} for axis {name} with these data; got {values.max():g}")
     return np.sort(values).astype(int if axis.integer else float)
 
 

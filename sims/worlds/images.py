@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from dae_theory import data, files
+from dae_theory.checks import Refusal
 from sims.launch import limits
 
 OF_ONES_OWN = ("npz:", "folder:")
@@ -37,7 +38,7 @@ class ImagesConfig:
         """Raises ValueError where there are fewer images than `least`, which `words` explain, or none to be read."""
         count = len(self.load(center=center).x)
         if count < least:
-            raise ValueError(f"--images must hold at least {least} images, {words}; {self.images} holds {count}")
+            raise Refusal(f"--images must hold at least {least} images, {words}; {self.images} holds {count}")
 
     def load(self, *, center: bool = False) -> data.Images:
         """The images, in [−1, 1] unless centred."""
@@ -65,4 +66,4 @@ def contents(field: str, source: str) -> str:
     try:
         return files.digest(path)[:16]
     except ValueError as error:
-        raise ValueError(f"{limits.option(field)} must name a file or a folder with files; {error}") from error
+        raise Refusal(f"{limits.option(field)} must name a file or a folder with files; {error}") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 
 from dae_theory import data
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from sims.launch import limits
 
@@ -25,10 +26,10 @@ class SimplexConfig:
         limits.above_zero(self, "radius")
         if not least <= self.samples <= self.dimension + 1:
             given = f"{least} to dimension + 1 = {self.dimension + 1}"
-            raise ValueError(f"--samples must be from {given}; got {self.samples}")
+            raise Refusal(f"--samples must be from {given}; got {self.samples}")
         if not 0 < weight_decay < self.radius**2 / self.samples:
             most = f"radius²/samples = {self.radius**2 / self.samples:g}"
-            raise ValueError(f"{option} must be above 0 and below {most}; got {weight_decay}")
+            raise Refusal(f"{option} must be above 0 and below {most}; got {weight_decay}")
 
     def draw(self, root: jax.Array) -> jax.Array:
         """The samples, (n, d), turned as the root's key `simplex` says."""

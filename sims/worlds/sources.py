@@ -16,6 +16,7 @@ from flax import struct
 from jaxtyping import Array
 
 from dae_theory import data, theory
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from sims.launch import limits
 
@@ -63,9 +64,9 @@ class SourceConfig:
         if self.data == "simplex":
             smallest, most = min(dimensions or (self.dimension,)), max(components or (self.components,))
             if self.rank > smallest:
-                raise ValueError(f"--rank must be at most the dimension {smallest:g}; got {self.rank}")
+                raise Refusal(f"--rank must be at most the dimension {smallest:g}; got {self.rank}")
             if most > smallest + 1:
-                raise ValueError(
+                raise Refusal(
                     f"--components must be at most dimension + 1 = {smallest + 1:g}, the largest number of directions"
                     f" with negative cosines; got {most:g}"
                 )
@@ -153,7 +154,7 @@ def source(config: SourceConfig, *, components: Sequence[float] = ()) -> Source:
     if config.data in IMAGES or config.data.startswith(("npz:", "folder:")):
         return _images(config)
     known = ", ".join(["simplex", *MANIFOLDS, *IMAGES, "npz:FILE", "folder:DIR"])
-    raise ValueError(f"--data must be one of {known}; got {config.data!r}")
+    raise Refusal(f"--data must be one of {known}; got {config.data!r}")
 
 
 # both kinds of mixture here have factors with orthogonal columns, so that no member of an ensemble decomposes them

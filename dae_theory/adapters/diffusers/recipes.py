@@ -12,6 +12,7 @@ import numpy as np
 
 from dae_theory import representation
 from dae_theory.adapters import torch as hooks
+from dae_theory.checks import Refusal
 
 try:
     import diffusers
@@ -59,7 +60,7 @@ def _identity(x: Any) -> Any:
 def _signal(scheduler: Any) -> np.ndarray:
     signal = getattr(scheduler, "alphas_cumprod", None)
     if signal is None:
-        raise ValueError(f"pipeline must have a scheduler with alphas_cumprod; got {type(scheduler).__name__}")
+        raise Refusal(f"pipeline must have a scheduler with alphas_cumprod; got {type(scheduler).__name__}")
     return np.asarray(signal, dtype=np.float64)
 
 
@@ -92,7 +93,7 @@ def recipe(pipeline: Any) -> Recipe:
     model: Any = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
     known = (diffusers.UNet2DModel, diffusers.UNet2DConditionModel, diffusers.DiTTransformer2DModel)
     if not isinstance(model, known):
-        raise ValueError(
+        raise Refusal(
             f"pipeline must hold one of {', '.join(kind.__name__ for kind in known)} as unet or transformer; "
             f"got {type(model).__name__}"
         )
@@ -155,7 +156,7 @@ def _unet_blocks(model: Any) -> tuple[str, ...]:
 def _empty_prompt(pipeline: Any) -> Any:
     tokenizer, encoder = getattr(pipeline, "tokenizer", None), getattr(pipeline, "text_encoder", None)
     if tokenizer is None or encoder is None:
-        raise ValueError("pipeline must have a tokenizer and a text_encoder for its UNet2DConditionModel; got none")
+        raise Refusal("pipeline must have a tokenizer and a text_encoder for its UNet2DConditionModel; got none")
     tokens = tokenizer(
         "", padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     )

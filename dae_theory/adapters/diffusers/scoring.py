@@ -20,6 +20,7 @@ import numpy as np
 from dae_theory import checks, detection, representation
 from dae_theory.adapters import torch as hooks
 from dae_theory.adapters.diffusers.recipes import recipe
+from dae_theory.checks import Refusal
 
 try:
     import torch
@@ -69,7 +70,7 @@ def denoised_image(prediction: Any, noised: Any, signal: float, kind: str) -> An
         return root * noised - noise * prediction
     if kind == "sample":
         return prediction
-    raise ValueError(f"pipeline must predict epsilon, v_prediction or sample; got {kind!r}")
+    raise Refusal(f"pipeline must predict epsilon, v_prediction or sample; got {kind!r}")
 
 
 def _batches(images: Any, size: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -109,11 +110,11 @@ def score_images(
     batch_size = checks.integer("batch_size", batch_size, 1)
     seed = checks.integer("seed", seed, 0)
     if len(images) == 0:
-        raise ValueError("images must hold at least one image; got none")
+        raise Refusal("images must hold at least one image; got none")
     plan = recipe(pipeline)
     timestep = checks.integer("timestep", timestep, 0)
     if timestep >= len(plan.signal):
-        raise ValueError(f"timestep must be below the scheduler's {len(plan.signal)}; got {timestep}")
+        raise Refusal(f"timestep must be below the scheduler's {len(plan.signal)}; got {timestep}")
     names = list(plan.names) if names is None else list(names)
     pool = plan.pooling if pooling is None else pooling
     signal = float(plan.signal[timestep])
@@ -159,7 +160,7 @@ def score_images(
 
 def _check_images(batch: np.ndarray) -> None:
     if batch.ndim != 4:
-        raise ValueError(f"images must each have shape (channels, height, width); got {batch.shape[1:]}")
+        raise Refusal(f"images must each have shape (channels, height, width); got {batch.shape[1:]}")
     checks.finite("images", batch)
     if np.abs(batch).max() > 1 + 1e-6:
-        raise ValueError(f"images must lie in [−1, 1]; got values from {batch.min():.3g} to {batch.max():.3g}")
+        raise Refusal(f"images must lie in [−1, 1]; got values from {batch.min():.3g} to {batch.max():.3g}")

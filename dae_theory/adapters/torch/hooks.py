@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dae_theory import checks
+from dae_theory.checks import Refusal
 
 try:
     import torch
@@ -37,24 +38,22 @@ def module_names(model: torch.nn.Module) -> list[str]:
 
 def _modules(model: torch.nn.Module, names: Sequence[str]) -> dict[str, torch.nn.Module]:
     if isinstance(names, str) or not isinstance(names, Iterable) or not list(names):
-        raise ValueError(f"names must be a non-empty sequence of module names; got {names!r}")
+        raise Refusal(f"names must be a non-empty sequence of module names; got {names!r}")
     if isinstance(model, torch.jit.ScriptModule):
-        raise ValueError(
+        raise Refusal(
             f"model must not be traced or scripted, since its submodules run no hooks; got {type(model).__name__}"
         )
     names, modules = list(names), dict(model.named_modules(remove_duplicate=False))
     found: dict[str, torch.nn.Module] = {}
     for name in names:
         if name == "":
-            raise ValueError(
-                "names must be submodules of the model; got '', the model itself, which returns its output"
-            )
+            raise Refusal("names must be submodules of the model; got '', the model itself, which returns its output")
         if name not in modules:
             near = difflib.get_close_matches(str(name), list(modules), n=5, cutoff=0.4)
-            raise ValueError(f"names must be submodules of the model; got {name!r}, nearest are {near}")
+            raise Refusal(f"names must be submodules of the model; got {name!r}, nearest are {near}")
         for other, module in found.items():
             if module is modules[name]:
-                raise ValueError(f"names must not repeat a module; got {other!r} and {name!r}, which are one")
+                raise Refusal(f"names must not repeat a module; got {other!r} and {name!r}, which are one")
         found[name] = modules[name]
     return found
 
@@ -69,7 +68,7 @@ def first_tensor(name: str, output: Any) -> torch.Tensor:
             return first_tensor(name, part)
         except ValueError:
             continue
-    raise ValueError(f"names must be modules that return a tensor; {name!r} returned {type(output).__name__}")
+    raise Refusal(f"names must be modules that return a tensor; {name!r} returned {type(output).__name__}")
 
 
 def _replace_first(output: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Any, bool]:
@@ -98,7 +97,7 @@ def _refuse_moving(model: torch.nn.Module) -> None:
     """Refuse a model whose forward pass would change it: normalization that gathers statistics."""
     for name, module in model.named_modules():
         if module.training and getattr(module, "track_running_stats", False):
-            raise ValueError(
+            raise Refusal(
                 f"model must be in evaluation mode, as `evaluating` puts it: {name!r}, {type(module).__name__}, would "
                 "move its running statistics"
             )
@@ -162,13 +161,13 @@ def reading(
         yield captured
     silent = [name for name in modules if name not in called]
     if silent:
-        raise ValueError(f"names must be modules that the forward pass calls; {silent} were not called")
+        raise Refusal(f"names must be modules that the forward pass calls; {silent} were not called")
 
 
 def _fitted(v: torch.Tensor, name: str, activation: torch.Tensor, channel_axis: int) -> torch.Tensor:
     """A direction as it is added to the activation (batch, ...)."""
     if not -activation.ndim <= channel_axis < activation.ndim:
-        raise ValueError(
+        raise Refusal(
             f"channel_axis must be an axis of the activation {tuple(activation.shape)} of {name!r}; got {channel_axis}"
         )
     v = v.to(device=activation.device, dtype=activation.dtype)
@@ -181,7 +180,7 @@ def _fitted(v: torch.Tensor, name: str, activation: torch.Tensor, channel_axis: 
     sizes = zip(whole.shape, sample, strict=False)
     if whole.ndim == activation.ndim and v.ndim > 1 and all(have in (1, want) for have, want in sizes):
         return whole
-    raise ValueError(
+    raise Refusal(
         f"directions must be (channels,) on axis {channel_axis}, or of the shape of one sample's activation "
         f"{sample[1:]} or of one that broadcasts to it, with or without a batch axis of length 1; got "
         f"{tuple(v.shape)} for {name!r}"
@@ -207,9 +206,9 @@ def add(
             the forward pass, when v or `channel_axis` does not fit the activation.
     """
     if not isinstance(directions, Mapping):
-        raise ValueError(f"directions must map names of modules to directions; got {type(directions).__name__}")
+        raise Refusal(f"directions must map names of modules to directions; got {type(directions).__name__}")
     if isinstance(strength, (str, bytes)) or np.ndim(strength) != 0:
-        raise ValueError(f"strength must be one number; got {strength!r}")
+        raise Refusal(f"strength must be one number; got {strength!r}")
     checks.finite("strength", strength)
     checks.integer("channel_axis", channel_axis, -64)
 
@@ -220,7 +219,7 @@ def add(
         def hook(module: Any, inputs: Any, output: Any) -> Any:
             steered, found = _replace_first(output, change)
             if not found:
-                raise ValueError(f"directions must name modules that return a tensor; {name!r} returned none")
+                raise Refusal(f"directions must name modules that return a tensor; {name!r} returned none")
             return steered
 
         return hook
@@ -229,7 +228,7 @@ def add(
         for name, module in _modules(model, list(directions)).items():
             v = torch.as_tensor(directions[name]).detach()
             if not bool(torch.isfinite(v).all()):
-                raise ValueError(f"directions must be finite; got NaN or infinity for {name!r}")
+                raise Refusal(f"directions must be finite; got NaN or infinity for {name!r}")
             stack.callback(module.register_forward_hook(hook_for(name, v)).remove)
         yield
 

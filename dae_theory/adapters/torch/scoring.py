@@ -14,6 +14,7 @@ import torch
 
 from dae_theory import detection, representation
 from dae_theory.adapters.torch import hooks
+from dae_theory.checks import Refusal
 from dae_theory.detection import streaming
 
 Predict = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], Any]
@@ -74,7 +75,7 @@ def score_module(
     (5, 5)
     """
     if np.shape(memorized) != (len(images),):
-        raise ValueError(f"memorized must have one label for each of {len(images)} images; got {np.shape(memorized)}")
+        raise Refusal(f"memorized must have one label for each of {len(images)} images; got {np.shape(memorized)}")
     asked: dict[str, Any] = {
         "noise_std": noise_std,
         "predict": predict,
@@ -136,11 +137,11 @@ def module_columns(
 
     def reduce(h: torch.Tensor) -> Any:
         if h.ndim < 2:
-            raise ValueError(f"names must be modules that return (batch, ...); got a tensor of shape {tuple(h.shape)}")
+            raise Refusal(f"names must be modules that return (batch, ...); got a tensor of shape {tuple(h.shape)}")
         version = h._version
         pooled = pooling(apply(h))
         if h._version != version:
-            raise ValueError("activation must not change the tensor it is given; got one that works in place")
+            raise Refusal("activation must not change the tensor it is given; got one that works in place")
         if isinstance(pooled, torch.Tensor) and pooled.untyped_storage().data_ptr() == h.untyped_storage().data_ptr():
             pooled = pooled.clone()  # a view, which an in-place ReLU behind the module would overwrite
         return np.asarray(representation.as_array("activations", pooled))
@@ -173,10 +174,10 @@ def default_names(
     """
     _check_model(model)
     if len(images) == 0:
-        raise ValueError("images must hold at least one image; got none")
+        raise Refusal("images must hold at least one image; got none")
     leaves = [name for name, module in model.named_modules() if name and not list(module.children())]
     if not leaves:
-        raise ValueError(f"model must hold submodules to read; got {type(model).__name__} without any")
+        raise Refusal(f"model must hold submodules to read; got {type(model).__name__} without any")
     modules, order = dict(model.named_modules()), []
 
     def noting(name: str) -> Callable[..., None]:
@@ -197,7 +198,7 @@ def default_names(
     weighted = [name for name in called if any(True for _ in modules[name].parameters(recurse=False))]
     chosen = [name for name in weighted if name not in followed][:-1]
     if not chosen:
-        raise ValueError(f"model must have a hidden layer to read; its forward pass calls {called}: give names")
+        raise Refusal(f"model must have a hidden layer to read; its forward pass calls {called}: give names")
     return chosen
 
 
@@ -211,12 +212,12 @@ def _activation(activation: Any) -> Activation:
         return relu
     if activation is not None:
         if not callable(activation):
-            raise ValueError(f"activation must be 'relu', a callable or None; got {activation!r}")
+            raise Refusal(f"activation must be 'relu', a callable or None; got {activation!r}")
         return activation  # pyright: ignore[reportReturnType]
 
     def refuse_signed(h: torch.Tensor) -> torch.Tensor:
         if bool((h < 0).any()):
-            raise ValueError(
+            raise Refusal(
                 "activation must be 'relu' or a callable for modules that return negative values: a functional ReLU is "
                 "no module, and spikiness is of what comes after it; got None"
             )
@@ -257,4 +258,4 @@ def unchanged(model: torch.nn.Module) -> Iterator[None]:
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, torch.nn.Module):
-        raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}")
+        raise Refusal(f"model must be a torch.nn.Module; got {type(model).__name__}")

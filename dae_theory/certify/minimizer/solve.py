@@ -29,6 +29,7 @@ from dae_theory.certify.minimizer.lasso import group_lasso
 from dae_theory.certify.minimizer.newborns import distinct, search
 from dae_theory.certify.minimizer.tiles import Data, Pairs, on_host, singles
 from dae_theory.certify.objective import checked
+from dae_theory.checks import Refusal
 from dae_theory.model import Weights
 
 ASCENT_STEPS = 40  # of all ascents of a round together
@@ -138,7 +139,7 @@ def global_minimizer(
     checks.positive("weight_decay", weight_decay)
     samples = checks.samples("x", x)
     if samples.dtype != jnp.float64:
-        raise ValueError(f"x must be float64 (jax_enable_x64); got {samples.dtype}")
+        raise Refusal(f"x must be float64 (jax_enable_x64); got {samples.dtype}")
     nothing = jnp.zeros((samples.shape[1], 1))
     _, objective = checked(Weights(nothing, nothing), samples, noise_std=noise_std, weight_decay=weight_decay)
     data = on_host(objective)
