@@ -155,6 +155,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     key = jax.random.key(config.seed)
     run.expect(grid.size, grid.size * (config.times[-1] if config.times else config.training.steps))
     results: dict[str, np.ndarray] = {}
+    parts: list[tuple[np.ndarray, ensemble.Prepared]] = []
     for dimension in np.unique(at["d"]):
         worlds, world = sources.draw_worlds(
             key, source, at, points["seed"], dimension=dimension, fresh=config.evaluation
@@ -162,7 +163,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         of_dimension = at["d"] == dimension
         for bucket, most in np.unique(np.stack([width, rows], axis=1)[of_dimension], axis=0):
             here = np.flatnonzero(of_dimension & (width == bucket) & (rows == most))
-            part = run.ensemble(
+            part = run.prepare(
                 f"d{dimension}-p{bucket}-n{most}",
                 partial(
                     member,
@@ -178,8 +179,10 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
                 {"world": world[here], "identity": identity[here]} | {name: at[name][here] for name in SWEPT},
                 worlds,
             )
-            for name, values in part.items():
-                results.setdefault(name, np.full((grid.size, *np.shape(values)[1:]), np.nan))[here] = np.asarray(values)
+            parts.append((here, part))
+    for here, part in parts:  # the next one compiles while this one trains
+        for name, values in part.result(run.advance).items():
+            results.setdefault(name, np.full((grid.size, *np.shape(values)[1:]), np.nan))[here] = np.asarray(values)
     behind = {name: ("steps",) for name in results if config.times}
     dataset = grid.dataset(results, behind).assign_coords(config.axes)
     dataset = xr.merge([_labelled(dataset, config), lines(key, config, source, config.axes)])
