@@ -11,7 +11,7 @@ import scipy.optimize
 from dae_theory.certify.minimizer.tiles import Data, Pairs, singles
 
 POOL = 16  # directions looked at for every one that is ascended
-APART = 0.95  # cosine up to which two starts count as different
+APART = 0.9  # cosine up to which two directions count as different
 MEMORY = 20  # of L-BFGS
 
 
@@ -40,7 +40,7 @@ def search(
     """
     pool = candidates(generator, data, encoder, POOL * starts)
     strength = np.linalg.norm(pulls(data, pool, encoder, decoder), axis=1)
-    begin = pool[:, _different(pool, np.argsort(-strength), starts)]
+    begin = pool[:, _chosen(pool, strength, encoder, starts)]
 
     def depth(flat: np.ndarray) -> tuple[float, np.ndarray]:
         """Σ log ‖u‖ − log ‖g(u)‖, which does not see lengths, and its gradient."""
@@ -65,7 +65,7 @@ def search(
 
 
 def candidates(generator: np.random.Generator, data: Data, encoder: np.ndarray, count: int) -> np.ndarray:
-    """Unit directions, (d, count): by preactivations, evenly over the span of the samples, and near neurons."""
+    """Unit directions, (d, count), in random order: by preactivations, evenly over the span, and near neurons."""
     rows = data.x[data.share > 0]
     n = len(rows)
     _, singular, basis = np.linalg.svd(rows, full_matrices=False)
@@ -91,7 +91,8 @@ def candidates(generator: np.random.Generator, data: Data, encoder: np.ndarray, 
     length = np.linalg.norm(across, axis=1, keepdims=True)
     outside = np.where(length > 1e-6, across / np.where(length > 0, length, 1), 0)  # there may be no complement
     angle = generator.choice([0.0, 0.0, 0.0, 0.3, 0.9, np.pi / 2], size=(count, 1))
-    return _unit(np.cos(angle) * inside + np.sin(angle) * outside, basis).T
+    found = _unit(np.cos(angle) * inside + np.sin(angle) * outside, basis)
+    return generator.permutation(found).T
 
 
 def _unit(rows: np.ndarray, basis: np.ndarray) -> np.ndarray:
@@ -100,16 +101,24 @@ def _unit(rows: np.ndarray, basis: np.ndarray) -> np.ndarray:
     return np.where(length > 1e-12, rows / np.where(length > 1e-12, length, 1), basis[:1])
 
 
-def _different(pool: np.ndarray, order: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` columns in this order that differ from all taken before, filled up by the first others."""
+def _chosen(pool: np.ndarray, strength: np.ndarray, encoder: np.ndarray, count: int) -> np.ndarray:
+    """Indices of starts: half are the strongest that differ from each other and from every neuron, half any others.
+
+    Beside a neuron the pull is close to λ already: without the first condition most ascents end at neurons.
+    """
+    order = np.argsort(-strength)
+    length = np.linalg.norm(encoder, axis=0)
+    units = encoder[:, length > 0] / length[length > 0]
+    if units.shape[1]:
+        order = order[np.max(units.T @ pool, axis=0)[order] < APART]
     taken: list[int] = []
     for index in order:
-        if len(taken) == count:
+        if len(taken) == count // 2:
             break
         if not taken or np.max(pool[:, taken].T @ pool[:, index]) < APART:
             taken.append(int(index))
-    left = [int(index) for index in order if index not in set(taken)]
-    return np.asarray(taken + left[: count - len(taken)])
+    others = np.setdiff1d(np.arange(pool.shape[1]), taken)  # in the order in which they were drawn, at random
+    return np.concatenate([np.asarray(taken, int), others[: count - len(taken)]])
 
 
 def distinct(directions: np.ndarray, cosine: float) -> np.ndarray:

@@ -27,6 +27,7 @@ from dae_theory import checks
 from dae_theory.certify.minimizer.descent import descend
 from dae_theory.certify.minimizer.lasso import group_lasso
 from dae_theory.certify.minimizer.newborns import distinct, search
+from dae_theory.certify.minimizer.newborns import pulls as pulls_at
 from dae_theory.certify.minimizer.tiles import Data, Pairs, on_host, singles
 from dae_theory.certify.objective import checked
 from dae_theory.checks import Refusal
@@ -38,7 +39,7 @@ LAST_STEPS = 300  # of the descent that ends a run whose width is full
 PULLED = 5e-4  # pull over λ, less 1, from which on a direction joins
 NEW = 0.999  # cosine above which two newcomers are one
 SAME = 0.99999  # cosine above which two neurons are one
-CONFIRM = 4  # times as many starts in the search that ends a run
+CONFIRM = 2  # times as many starts in the search that ends a run
 STALLED = 1e-6  # relative decrease of the objective below which a full width is done
 
 
@@ -114,7 +115,7 @@ def global_minimizer(
         width: the most neurons, ≥ 1; None for no limit. The gap then is still that to all widths.
         tolerance: relative gap to reach, > 0.
         rounds: how many times newcomers join at most, ≥ 1.
-        starts: ascents in each search for newcomers, ≥ 1; the search that ends the run has five times as many.
+        starts: ascents in each search for newcomers, ≥ 1; the search that ends the run has three times as many.
         seed: of the starts.
 
     Raises:
@@ -228,8 +229,9 @@ def _lasso(data: Data, directions: np.ndarray, lengths: np.ndarray) -> _Net:
 
 
 def _bound(data: Data, net: _Net, directions: np.ndarray, pulls: np.ndarray) -> _Bound:
-    """D of [X6]."""
-    growth, linear = float(pulls[0]), net.error + net.alignment
+    """D of [X6]; the net's own neurons, which pull λ, are among the directions behind G."""
+    own = np.linalg.norm(pulls_at(data, net.directions, net.directions, net.decoder), axis=1)
+    growth, linear = float(max(pulls[0], np.max(own, initial=0.0))), net.error + net.alignment
     scale = max(
         0.0, min(data.weight_decay / max(growth, np.finfo(float).tiny), linear / max(net.error, np.finfo(float).tiny))
     )
