@@ -130,6 +130,12 @@ def test_runs_that_fix_no_line_give_no_exponent(key):
     assert np.isnan(found.low)
     assert found.found == 0
     assert (found.known, found.censored) == (2, 4)
+    # one run alone fixes the slope: resamples without it do not
+    once = np.asarray([[True, False, True], [True, True, True]])
+    found = dynamics.scaling_exponent(key, [1.0, 2.0, 4.0], np.where(once, 5, 3), once & (times > 2))
+    assert np.isfinite(found.exponent)
+    assert 0.5 < found.found < 0.95
+    assert np.isnan(found.low)
 
 
 def test_refusals(key, refused):

@@ -1,4 +1,4 @@
-r"""Training as a flow: the gradient flow of the exact objective (6), on n samples or on a mixture (n → ∞).
+r"""[X13] Training as a flow: the gradient flow of the exact objective (6), on n samples or a mixture (n → ∞).
 
 $$\dot W_l = -\frac{\partial L}{\partial W_l}, \quad l = 1, 2$$
 

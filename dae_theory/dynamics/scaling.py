@@ -1,4 +1,4 @@
-r"""How a time grows with n: the exponent of a power law from runs of which some are censored.
+r"""[X13] How a time grows with n: the exponent of a power law from runs of which some are censored.
 
 $$\log \tau = a + \beta \log n + s\,\varepsilon, \qquad \varepsilon \sim N(0, 1)$$
 
@@ -30,7 +30,8 @@ class Scaling:
 
     Attributes:
         exponent: β; NaN where fewer than two values of n have a run whose time is known.
-        low: lower end of the interval of β from resampling replicates.
+        low: lower end of the interval of β from resampling replicates; NaN where `found` is below the coverage, since
+            the few runs whose time is known then decide it.
         high: upper end.
         prefactor: e^a, in the unit of the times.
         spread: s, the standard deviation of log τ around the line.
@@ -38,7 +39,7 @@ class Scaling:
         censored: number of runs known to be later than their time.
         early: number of runs known to be earlier.
         missing: number of runs without a time (NaN), which say nothing.
-        found: share of the resamples in which the exponent can be found at all; the interval is over those.
+        found: share of the resamples that fix an exponent at all; the interval is over those.
     """
 
     exponent: float
@@ -101,8 +102,9 @@ def scaling_exponent(
     intercept, exponent, spread = (float(number) for number in fits[0])
     drawn = fits[1:, 1]
     drawn = drawn[np.isfinite(drawn)]
+    fixed = drawn.size >= coverage * resamples
     tail = scipy.stats.norm.cdf(np.sqrt(rows / (rows - 1)) * scipy.stats.t.ppf((1 - coverage) / 2, rows - 1))
-    low, high = np.quantile(drawn, [tail, 1 - tail]) if drawn.size and np.isfinite(exponent) else (np.nan, np.nan)
+    low, high = np.quantile(drawn, [tail, 1 - tail]) if fixed and np.isfinite(exponent) else (np.nan, np.nan)
     present = np.isfinite(times)
     return Scaling(
         exponent=exponent,

@@ -1,4 +1,4 @@
-r"""Lazy or rich: the tangent kernel of the net, its drift, and the model that is linear in the weights.
+r"""[X14] Lazy or rich: the tangent kernel of the net, its drift, and the model that is linear in the weights.
 
 $$K(y, y') = \sum_j \left[ h_j h_j' \, I + g_j g_j' \langle y, y' \rangle \, w_{2,j} w_{2,j}^\top \right],
 \quad h_j = (w_{1,j}^\top y)_+, \quad g_j = 1[w_{1,j}^\top y > 0]$$

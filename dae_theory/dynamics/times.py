@@ -1,4 +1,4 @@
-"""When a run generalizes and when it memorizes, read off its curves; runs that never do are censored, not dropped.
+"""[X13] When a run generalizes and when it memorizes, read off its curves; runs that never do are censored.
 
 - τ_gen: the first time at which the test loss is within 5 % of its lowest value.
 - τ_mem: the first time after the minimum of the index D_gt/(D_gt + D_emp) at which it crosses ½.
