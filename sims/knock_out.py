@@ -1,0 +1,201 @@
+"""Is a memorized sample carried by one neuron? Knock-out, kept shares and dimension in nets on duplicates and clusters.
+
+Nets are trained on a few samples in many copies beside clusters. In each, after merging its parallel neurons, the
+neuron most active on a sample is silenced. A stored sample (9) is lost whole, L + Δ = ‖x‖², and no other notices; a
+sample of a cluster loses what one of its directions carried. All losses are exact in the noise.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from dae_theory import compare, data, intrinsic_dimension, knock_out, model
+from dae_theory.randomness import derive
+from dae_theory.symmetry import merge_parallel
+from dae_theory.training import Settings, train
+from sims import launch
+from sims.launch import limits
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train nets on duplicated samples beside clusters and silence neurons."""
+
+    duplicates: int = 6
+    """Samples that stand in many copies."""
+    copies: int = 40
+    """Copies of each."""
+    clusters: int = 2
+    """Clusters beside them."""
+    per_cluster: int = 400
+    """Samples of each."""
+    dimension: int = 24
+    """d."""
+    radius: float = 6.0
+    """Norm of the duplicated samples and of the clusters' means."""
+    spread: float = 1.5
+    """Standard deviation of a cluster in each of its two directions."""
+    noise_std: float = 0.2
+    """σ of the noise, in the units of the data."""
+    weight_decay: float = 0.02
+    """λ."""
+    width: int = 60
+    """p."""
+    shares: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)
+    """Shares of the neurons that are kept at random."""
+    seeds: int = 5
+    """Nets."""
+    seed: int = 0
+    """Root of all randomness."""
+    steps: int = 5000
+    """Optimizer steps (Adam, warm-up and cosine decay)."""
+    learning_rate: float = 1e-2
+    """Highest learning rate of the schedule."""
+
+
+SMOKE = {"duplicates": 2, "per_cluster": 40, "seeds": 2, "steps": 50, "width": 20, "shares": (0.5, 1.0)}
+DIRECTIONS = 2
+ALIGNED = 0.9  # cosine from which on neurons count as copies of one
+KINDS = ("duplicated", "cluster", "fresh")
+
+
+def resolve(config: Config) -> Config:
+    """Refuse what cannot be run."""
+    limits.at_least(config, duplicates=1, copies=1, clusters=1, per_cluster=20, width=1, seeds=2, steps=1)
+    limits.above_zero(config, "radius", "spread", "noise_std", "weight_decay", "learning_rate", "shares")
+    limits.distinct(config, "shares")
+    if max(config.shares) > 1:
+        raise ValueError(f"--shares must lie in (0, 1]; got {list(config.shares)}")
+    blocks = config.duplicates + config.clusters
+    limits.at_least(config, dimension=blocks + DIRECTIONS * blocks)
+    return config
+
+
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
+    """Every net's losses, knock-outs, kept shares and dimensions, by kind of sample."""
+    sets = _samples(config)
+    copied = np.repeat(sets["duplicated"], config.copies, axis=0)
+    run.expect(config.seeds, config.seeds * config.steps)
+    training = jnp.asarray(np.concatenate([copied, sets["cluster"]]))
+    weights = run.ensemble("nets", partial(_member, config=config), {"seed": np.arange(config.seeds)}, training)
+    measured = [
+        _measure(config, jax.tree.map(lambda leaf, at=at: leaf[at], weights), sets) for at in range(config.seeds)
+    ]
+    fields = {name: np.stack([one[name] for one in measured]) for name in measured[0]}
+    axes = {"kept": ("seed", "net", "kind", "share"), "neurons": ("seed", "net")}
+    return xr.Dataset(
+        {name: (axes.get(name, ("seed", "kind")), values) for name, values in fields.items()},
+        coords={"kind": list(KINDS), "share": list(config.shares), "net": ["trained", "merged"]},
+    ).assign_attrs(width=config.width, noise_std=config.noise_std)
+
+
+def _samples(config: Config) -> dict[str, np.ndarray]:
+    key = derive(jax.random.key(config.seed), "data")
+    mixture = data.simplex_mixture(
+        key,
+        dimension=config.dimension,
+        components=config.duplicates + config.clusters,
+        radius=config.radius,
+        rank=DIRECTIONS,
+        spread=config.spread,
+    )
+    drawn = [mixture.sample_balanced(derive(key, name), config.per_cluster) for name in ("cluster", "fresh")]
+    among = [np.asarray(samples.x)[np.asarray(samples.labels) >= config.duplicates] for samples in drawn]
+    return {"duplicated": np.asarray(mixture.means[: config.duplicates]), "cluster": among[0], "fresh": among[1]}
+
+
+def _member(point: dict[str, Any], x: Array, *, config: Config) -> model.Weights:
+    settings = Settings(
+        noise_std=config.noise_std,
+        weight_decay=config.weight_decay,
+        learning_rate=config.learning_rate,
+        steps=config.steps,
+        width=config.width,
+        batch_size=x.shape[0],
+    )
+    key = derive(jax.random.key(config.seed), "nets", point["seed"])
+    return train(key, x.astype(jnp.float32), settings).weights
+
+
+def _measure(config: Config, weights: model.Weights, sets: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """One net: by kind, what silencing takes from a sample's own share and from the others, and the rest."""
+    trained = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), weights)
+    merged = merge_parallel(trained, cosine=ALIGNED).weights
+    own, others, lost, dimension, kept = [], [], [], [], []
+    for kind in KINDS:
+        x = jnp.asarray(sets[kind][:100])
+        found = knock_out.knock_out(merged, x, noise_std=config.noise_std)
+        stored = jnp.sum(x**2, axis=1) - found.loss
+        own.append(float(jnp.mean(found.own / stored)))
+        lost.append(float(jnp.mean((found.loss + found.own) / jnp.sum(x**2, axis=1))))
+        others.append(float(jnp.mean(found.others / found.own)) if len(x) > 1 else np.nan)
+        h = np.asarray(model.represent(merged, jnp.asarray(sets[kind])))
+        dimension.append(intrinsic_dimension.two_nearest(h).estimate if len(h) >= 20 else np.nan)
+    for net in (trained, merged):
+        kept.append(
+            [
+                [
+                    float(jnp.mean(knock_out.kept_share_loss(net, sets[kind][:100], share, noise_std=config.noise_std)))
+                    for share in config.shares
+                ]
+                for kind in KINDS
+            ]
+        )
+    counts = [int(jnp.sum(jnp.linalg.norm(net.decoder, axis=0) > 0.1)) for net in (trained, merged)]
+    values = {"own": own, "others": others, "lost": lost, "dimension": dimension, "kept": kept, "neurons": counts}
+    return {name: np.asarray(value) for name, value in values.items()}
+
+
+def judge(result: xr.Dataset) -> list[compare.Row]:
+    """A duplicated sample is carried by one neuron, one of a cluster by several, and none tells of the other."""
+    own, others, lost = (result[name] for name in ("own", "others", "lost"))
+    rows = [
+        compare.mean(
+            "of a duplicated sample's stored part, its neuron carries",
+            "(9)",
+            own.sel(kind="duplicated"),
+            1.0,
+            tolerance=0.05,
+        ),
+        compare.mean("of a cluster's sample, its most active neuron carries", "(8)", own.sel(kind="cluster")),
+        compare.mean("of a fresh sample, its most active neuron carries", "(8)", own.sel(kind="fresh")),
+        compare.mean(
+            "what other duplicated samples lose with it, over its own loss",
+            "(9)",
+            others.sel(kind="duplicated"),
+            0.0,
+            tolerance=0.02,
+            scale=1.0,
+        ),
+        compare.mean("what other samples of clusters lose, over its own loss", "(8)", others.sel(kind="cluster")),
+        compare.mean(
+            "loss of a duplicated sample without its neuron, over ‖x‖²",
+            "(9)",
+            lost.sel(kind="duplicated"),
+            1.0,
+            tolerance=0.05,
+        ),
+        compare.mean(
+            "intrinsic dimension of representations of fresh samples",
+            "two nearest neighbours",
+            result["dimension"].sel(kind="fresh"),
+            float(DIRECTIONS),
+            tolerance=0.2,
+        ),
+    ]
+    for net in ("trained", "merged"):
+        rows.append(compare.mean(f"neurons of the {net} net", "symmetries", result["neurons"].sel(net=net)))
+    return rows
+
+
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve)
+
+
+if __name__ == "__main__":
+    launch.main(SIM)
