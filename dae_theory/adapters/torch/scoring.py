@@ -139,7 +139,9 @@ def module_columns(
         if h.ndim < 2:
             raise Refusal(f"names must be modules that return (batch, ...); got a tensor of shape {tuple(h.shape)}")
         version = h._version
-        pooled = pooling(apply(h))
+        # max(h, 0) and the largest over positions may change places: one pass over the activation instead of three.
+        swapped = apply is relu and pooling is detection.channels_max
+        pooled = apply(pooling(h)) if swapped else pooling(apply(h))
         if h._version != version:
             raise Refusal("activation must not change the tensor it is given; got one that works in place")
         if isinstance(pooled, torch.Tensor) and pooled.untyped_storage().data_ptr() == h.untyped_storage().data_ptr():
