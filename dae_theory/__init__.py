@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what editors and type checkers see of the modules below
     from dae_theory import (
         adapters,
+        batches,
         bivariate,
         boundary,
         certify,
@@ -69,6 +70,7 @@ __version__ = "0.2.0"
 
 __all__ = [
     "adapters",
+    "batches",
     "bivariate",
     "boundary",
     "certify",
