@@ -77,7 +77,7 @@ def _times(axes: Axes, data: xr.Dataset, name: str, symbol: str, width: int, dec
     axes.set(xscale="log", yscale="log", xlabel="samples n", ylabel=f"{symbol}, steps")
     axes.set_xticks(data["n"].values, [f"{n}" for n in data["n"].values])
     axes.minorticks_off()
-    low, high = axes.get_ylim()
+    low, high = np.nanmin([data[f"{name}_time"].min(), data["step"].max() / 10]), 1.3 * float(data["step"].max())
     axes.set_ylim(low / (high / low) ** 0.6, high)  # room for the legend
     axes.legend(fontsize="small", loc="lower right")
 
