@@ -54,6 +54,8 @@ def one_image(tmp_path):
         ("sampling", ["--conditional-steps", "0"], "--conditional-steps must be at least 1"),
         ("steering", ["--rank", "6"], "--dimension must be at least 9"),
         ("steering", ["--iterations", "0"], "--iterations must be at least 1"),
+        ("lazy_rich", ["--scales", "1"], "--scales must be 2 or more distinct values"),
+        ("lazy_rich", ["--scales", "0", "1"], "--scales must be above 0"),
         ("detection", ["--components", "0"], "--components must be at least 2"),
         ("detection", ["--draws", "0"], "--draws must be at least 1"),
         ("detection", ["--copies", "1"], "--copies must be at least 2"),

@@ -1,0 +1,297 @@
+"""Where does the kernel limit end: which initial scale makes a net learn features, and what does that do to memorizing?
+
+net      f − f₀, the net without its output at initialization, by plain gradient descent
+linear   ∂f₀·(W − W₀), its tangent at initialization, from the same weights, samples, batches and noise
+
+At large initial scale the first becomes the second: the kernel [X14] stays (drift 0) and no features are learned. There
+is no weight decay here: it pulls to zero and not to the initial weights, so that it would move a lazy run's kernel.
+The rate is divided by scale² above scale 1, since the kernel grows like scale²: steps then do equal work in the limit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from jax import Array
+
+from dae_theory import boundary, compare, dynamics, theory, training
+from dae_theory.checks import Refusal
+from dae_theory.grid import Grid
+from dae_theory.model import Weights
+from dae_theory.randomness import derive
+from sims import launch
+from sims.launch import limits
+from sims.nets import training as nets
+from sims.worlds import sources
+from sims.worlds.sources import SourceConfig, World
+
+HALF = 0.5  # of the kernel's first size: the drift at which a run counts as neither lazy nor rich
+NEAR = 0.1  # relative distance in function up to which net and linear model count as one
+MODELS = {"net": dynamics.centered, "linear": dynamics.centered_linearized}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train nets and their linear models from initial weights of every size, and see how far the kernel moves."""
+
+    scales: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+    """Expected norms of an initial column."""
+    samples: tuple[int, ...] = (4, 8, 16, 64)
+    """n; a smaller set is the beginning of a larger one."""
+    seeds: int = 6
+    """Nets for every scale and n; every seed has its own data and its own directions of the initial weights."""
+    seed: int = 0
+    """Root of all randomness."""
+    source: SourceConfig = field(default_factory=SourceConfig)
+    noise_std: float = 0.2
+    """σ."""
+    width: int = 48
+    """p."""
+    steps: int = 4000
+    """Optimizer steps."""
+    batch_size: int = 32
+    """Noisy samples a step; with fewer samples each gets several draws."""
+    learning_rate: float = 0.03
+    """Constant rate of plain gradient descent up to scale 1; above, it is divided by the squared scale."""
+    evaluation: int = 128
+    """Noisy training points behind the index and the distance of net and linear model."""
+    kernel_points: int = 64
+    """Noisy training points between which the kernel is compared."""
+    fresh: int = 1024
+    """Noisy held-out points behind a test loss."""
+
+    def settings(self, scale: Any, denoiser: Callable[[Weights, Weights, Array], Array]) -> training.Settings:
+        """How one model is trained."""
+        return training.Settings(
+            noise_std=self.noise_std,
+            weight_decay=0.0,
+            learning_rate=self.learning_rate / jnp.maximum(1, scale**2),
+            init_scale=scale,
+            steps=self.steps,
+            width=self.width,
+            batch_size=self.batch_size,
+            optimizer=optax.sgd,
+            schedule=training.constant_rate,
+            denoiser=denoiser,
+            hashed_noise=True,
+        )
+
+
+SMOKE = {
+    "scales": (0.3, 3.0),
+    "samples": (3, 6),
+    "seeds": 2,
+    "dimension": 6,
+    "width": 8,
+    "steps": 60,
+    "evaluation": 16,
+    "kernel_points": 6,
+    "fresh": 32,
+    "size": 6,
+}
+
+
+def resolve(config: Config) -> Config:
+    """Refuse what cannot be run."""
+    config.source.check()
+    limits.distinct(config, "scales", count=2)
+    limits.distinct(config, "samples")
+    limits.at_least(config, samples=1, seeds=2, width=1, steps=1, batch_size=1, evaluation=1, kernel_points=1, fresh=1)
+    limits.above_zero(config, "scales", "noise_std", "learning_rate")
+    most = sources.source(config.source).most_samples
+    if most is not None and max(config.samples) > most:
+        raise Refusal(f"--samples must be at most {most} of these data; got {max(config.samples)}")
+    return replace(config, scales=tuple(sorted(config.scales)), samples=tuple(sorted(config.samples)))
+
+
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
+    """Both models at every scale and n, and where the drift of the kernel falls through ½."""
+    source, at = sources.source(config.source), config.source
+    place = {"d": at.dimension, "K": at.components, "separation": at.separation}
+    root = jax.random.key(config.seed)
+    drawn = [
+        source.draw(derive(root, "world", seed), place, max(config.samples), config.fresh)
+        for seed in range(config.seeds)
+    ]
+    worlds = jax.tree.map(lambda *fields: jnp.stack(fields), *drawn)
+    grid = Grid(scale=config.scales, n=config.samples, seed=range(config.seeds))
+    run.expect(grid.size, 2 * grid.size * config.steps)
+    found = run.ensemble("models", partial(_models, config=config, source=source), grid.points(), worlds)
+    nets.need_finite("lazy_rich", found["finite"], config.learning_rate)
+    dataset = grid.dataset(found)
+    half = [
+        boundary.locate(
+            derive(root, "half", n), config.scales, dataset["drift"].sel(n=n).transpose("seed", "scale").values, HALF
+        )
+        for n in config.samples
+    ]
+    for name, part in (("half", "location"), ("half_low", "low"), ("half_high", "high")):
+        dataset[name] = "n", [getattr(crossing, part) for crossing in half]
+    return dataset.assign_attrs(
+        data=at.data,
+        truth=source.truth_is,
+        dimension=int(worlds.pool.shape[-1]),
+        width=config.width,
+        noise_std=config.noise_std,
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+    )
+
+
+def _models(point: dict[str, Array], worlds: World, *, config: Config, source: sources.Source) -> dict[str, Array]:
+    """One net and its linear model, measured at the same noisy points."""
+    sigma, root = config.noise_std, jax.random.key(config.seed)
+    world = jax.tree.map(lambda leaf: leaf[point["seed"]], worlds)
+    rows = world.rows(point["n"], jnp.ones((), point["n"].dtype), max(config.samples))
+    scale, key = point["scale"].astype(rows.x.dtype), derive(root, "nets", point["seed"])
+    first = training.initial_weights(
+        key, rows.x.shape[1], config.width, scale=scale, tied=False, neurons=config.width, dtype=rows.x.dtype
+    )
+    start, x = _double(first), rows.x.astype(jnp.float64)
+    clean = x[jnp.arange(max(config.evaluation, config.kernel_points)) % rows.samples]
+    noise = derive(root, "evaluation", point["seed"])
+    y = clean + sigma * jax.random.normal(noise, clean.shape, clean.dtype)
+    clean, here = clean[: config.evaluation], y[: config.evaluation]
+    noise = derive(root, "fresh", point["seed"])
+    there = world.fresh + sigma * jax.random.normal(noise, world.fresh.shape, world.fresh.dtype)
+    f_gt = source.truth_denoiser(world.truth, sigma)
+    truth, empirical = f_gt(here), theory.empirical_denoiser(x, sigma, samples=rows.samples)(here)
+
+    found, outputs = {"best_test_loss": _square(f_gt(there) - world.fresh)}, {}
+    for name, model in MODELS.items():
+        trained = training.train(key, rows.x, config.settings(scale, model), samples=rows.samples)
+        weights = _double(trained.weights)
+        output = outputs[name] = model(weights, start, here)
+        to_truth, to_empirical = _square(output - truth), _square(output - empirical)
+        found |= {
+            f"{name}_index": to_truth / (to_truth + to_empirical),
+            f"{name}_train_loss": _square(output - clean),
+            f"{name}_test_loss": _square(model(weights, start, there) - world.fresh),
+            f"{name}_movement": dynamics.weight_movement(weights, start),
+        }
+        found["finite"] = found.get("finite", True) & trained.finite
+        if name == "net":
+            found["drift"] = dynamics.kernel_drift(weights, start, y[: config.kernel_points])
+    apart = _square(outputs["net"] - outputs["linear"])
+    return found | {"distance": jnp.sqrt(apart / _square(outputs["net"]))}
+
+
+def _double(weights: Weights) -> Weights:
+    return Weights(weights.decoder.astype(jnp.float64), weights.encoder.astype(jnp.float64))
+
+
+def _square(rows: Array) -> Array:
+    """Mean squared length."""
+    return jnp.mean(jnp.sum(rows**2, axis=1))
+
+
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """Both ends of the axis of scales, the laws towards the lazy one, where the drift is ½, and what features do."""
+    scales = data["scale"].values
+    small, large = scales[0], scales[-1]
+    rich, lazy = data.sel(scale=small), data.sel(scale=large)
+    paired = {name: data[name].mean("n") for name in ("drift", "distance")}  # one number a seed
+    rows = [
+        compare.mean(
+            f"kernel drift at scale {small:g} less that at scale {large:g}",
+            "[X14]  ‖K − K₀‖/‖K₀‖",
+            paired["drift"].sel(scale=small) - paired["drift"].sel(scale=large),
+            0.0,
+            relation="≥",
+        ),
+        compare.mean(
+            f"scale {large:g}: net and linear model apart, relative distance",
+            f"[X14]  lazy: below {NEAR:g}",
+            paired["distance"].sel(scale=large),
+            NEAR,
+            relation="≤",
+        ),
+        compare.mean(
+            f"scale {small:g}: net and linear model apart, relative distance",
+            f"[X14]  rich: above {NEAR:g}",
+            paired["distance"].sel(scale=small),
+            NEAR,
+            relation="≥",
+        ),
+        compare.mean(
+            f"scale {large:g}: index of the net less that of its linear model",
+            "[X14]  0, to .01",
+            (lazy["net_index"] - lazy["linear_index"]).mean("n"),
+            0.0,
+            tolerance=0.01,
+            scale=1.0,
+        ),
+        *_laws(data),
+    ]
+    for n in data["n"].values:
+        at, few, many = data.sel(n=n), rich.sel(n=n), lazy.sel(n=n)
+        rows += [
+            compare.interval(
+                f"n = {n}: scale at which the kernel drift falls through {HALF:g}",
+                "[X14]",
+                at["half"],
+                at["half_low"],
+                at["half_high"],
+            ),
+            compare.mean(
+                f"n = {n}: index at scale {small:g} less that at scale {large:g}",
+                "(3), (4)",
+                few["net_index"] - many["net_index"],
+            ),
+            compare.mean(
+                f"n = {n}: test loss at scale {small:g} over that at scale {large:g}",
+                "E‖f − x‖²",
+                few["net_test_loss"] / many["net_test_loss"],
+            ),
+        ]
+    return rows
+
+
+def _laws(data: xr.Dataset) -> list[compare.Row]:
+    """Exponents in the scale between the third largest and the largest.
+
+    W − W₀ ∝ 1/scale does a given work, so the movement falls like scale⁻². A share ∝ scale⁻² of the gates turns, each
+    for an entry of K of order one, so that the drift falls like scale⁻¹ in the root of the mean square.
+    """
+    small, large = data["scale"].values[-3:][[0, -1]]
+    rows = []
+    for name, words, law in (("net_movement", "weight movement", -2.0), ("drift", "kernel drift", -1.0)):
+        log = np.log((data[name] ** 2).mean("n")) / 2
+        slope = (log.sel(scale=large) - log.sel(scale=small)) / np.log(large / small)
+        claim = f"exponent of {words} in the scale, from {small:g} to {large:g}"
+        rows.append(
+            compare.mean(claim, f"[X14]  ∝ scale^{law:g}, to 5 %".replace("-", "−"), slope, law, tolerance=0.05)
+        )
+    return rows
+
+
+def describe(data: xr.Dataset) -> str:
+    """A line for every n and scale: means over the seeds."""
+    head = ["n", "scale", "drift", "movement", "apart", "index", "linear", "test loss", "linear", "f_gt"]
+    names = ("drift", "net_movement", "distance", "net_index", "linear_index")
+    names += ("net_test_loss", "linear_test_loss", "best_test_loss")
+    lines = []
+    for n in data["n"].values:
+        for scale in data["scale"].values:
+            mean = data.sel(n=n, scale=scale).mean("seed")
+            lines.append([f"{n}", f"{scale:g}", *(f"{float(mean[name]):.3g}" for name in names)])
+    given = data.attrs
+    words = (
+        f"{given['data']}, d = {given['dimension']}, p = {given['width']}, σ = {given['noise_std']:g}, no weight decay,"
+        f" {given['steps']} steps; means over {data.sizes['seed']} seeds; index 1 = memorizing, f_gt is the"
+        f" {given['truth']}; apart: ‖f − linear‖/‖f‖ at noisy training points"
+    )
+    return "\n".join([launch.wrap(words), "", launch.table(lines, head), *nets.told_diverged(data["finite"])])
+
+
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)
+
+
+if __name__ == "__main__":
+    launch.main(SIM)
