@@ -151,13 +151,14 @@ def test_the_page_has_every_figure_with_its_claim_and_numbers(name, page):
 
 def test_the_page_has_the_errata_and_every_claim(page):
     data, _ = records.read(DATA / "verify")
-    for statement in data["statement"].values:
-        assert html.escape(str(statement)) in page
+    rows = compare.kept(data)
+    for row in rows:
+        assert html.escape(row.claim) in page
     errata = page.split('<section id="errata">', 1)[1].split("</section>", 1)[0]
-    printed = data["statement"].values[np.isfinite(data["printed"].values)]
-    assert len(printed)
-    for statement in printed:
-        assert html.escape(str(statement)) in errata
+    printed = [row for row in rows if row.printed is not None]
+    assert {row.erratum for row in printed} == set(range(1, 8))
+    for row in printed:
+        assert html.escape(row.claim) in errata
 
 
 def test_the_page_knows_every_cell_of_the_phase_diagram(page):
