@@ -8,7 +8,6 @@ whole runs can be vmapped over σ, λ, the learning rate, the number of live sam
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from dae_theory import batches, checks
 from dae_theory.checks import Refusal
+from dae_theory.initialization import initial_weights
 from dae_theory.model import Weights, denoise
 from dae_theory.randomness import derive
 from dae_theory.schedules import constant_rate, log_spaced, warmup_then_decay
@@ -131,24 +131,6 @@ class Trained:
     weights: Weights
     history: History
     finite: Bool[Array, "*members"]
-
-
-def initial_weights(
-    key: Key[Array, ""], dimension: int, width: int, *, scale: ArrayLike, tied: bool, neurons: ArrayLike, dtype: Any
-) -> Weights:
-    """Columns with independent N(0, scale²/d) entries; columns from `neurons` on are zero.
-
-    A zero column pair has zero gradient, so it stays zero: this is how narrower nets share a program.
-    Neuron j's draw does not depend on the width.
-    """
-    live = (jnp.arange(width) < neurons).astype(dtype)
-
-    def columns(purpose: str) -> Array:
-        rows = jax.random.normal(derive(key, purpose), (width, dimension), dtype)
-        return (rows * live[:, None]).T * (jnp.asarray(scale, dtype) / dimension**0.5)
-
-    encoder = columns("encoder")
-    return Weights(decoder=encoder if tied else columns("decoder"), encoder=encoder)
 
 
 def _objective(

@@ -230,14 +230,14 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
             rows.append(compare.mean(f"{group}: chains that come back to their image", "d₁/d₂ < 1/3", rates))
         for score in ("std", "participation_ratio"):
             members = data["mean"].sel(group=group, layer=layer, score=score)
-            rows.append(compare.mean(f"{group}: {score.replace('_', ' ')} in {layer}", "§3", members))
+            rows.append(compare.mean(f"{group}: {score.replace('_', ' ')} in {layer}", "[X9]", members))
     spiky, balanced = pair(data)
     first, second = (data["mean"].sel(group=group, layer=layer) for group in (spiky, balanced))
     words = "{} in {}: memorized images over others"
     expected: tuple[tuple[str, compare.Relation], ...] = (("std", "≥"), ("participation_ratio", "≤"))
     for score, relation in expected:
         share = first.sel(score=score) / second.sel(score=score)
-        rows.append(compare.mean(words.format(score.replace("_", " "), layer), "§3", share, 1.0, relation=relation))
+        rows.append(compare.mean(words.format(score.replace("_", " "), layer), "[X9]", share, 1.0, relation=relation))
     for score in SCORES:
         values = (
             ORIENTATION[score] * data["value"].sel(group=group, score=score).values for group in (spiky, balanced)

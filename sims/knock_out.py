@@ -30,11 +30,11 @@ class Config:
     duplicates: int = 6
     """Samples that stand in many copies."""
     copies: int = 40
-    """Copies of each."""
-    clusters: int = 2
-    """Clusters beside them."""
-    per_cluster: int = 400
-    """Samples of each."""
+    """Copies of each of them."""
+    components: int = 2
+    """K, clusters beside them."""
+    per_component: int = 400
+    """Samples of each cluster."""
     dimension: int = 24
     """d."""
     radius: float = 6.0
@@ -59,7 +59,7 @@ class Config:
     """Highest learning rate of the schedule."""
 
 
-SMOKE = {"duplicates": 2, "per_cluster": 40, "seeds": 2, "steps": 50, "width": 20, "shares": (0.5, 1.0)}
+SMOKE = {"duplicates": 2, "per_component": 40, "seeds": 2, "steps": 50, "width": 20, "shares": (0.5, 1.0)}
 DIRECTIONS = 2
 ALIGNED = 0.9  # cosine from which on neurons count as copies of one
 KINDS = ("duplicated", "cluster", "fresh")
@@ -67,12 +67,12 @@ KINDS = ("duplicated", "cluster", "fresh")
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    limits.at_least(config, duplicates=1, copies=1, clusters=1, per_cluster=20, width=1, seeds=2, steps=1)
+    limits.at_least(config, duplicates=1, copies=1, components=1, per_component=20, width=1, seeds=2, steps=1)
     limits.above_zero(config, "radius", "spread", "noise_std", "weight_decay", "learning_rate", "shares")
     limits.distinct(config, "shares")
     if max(config.shares) > 1:
         raise ValueError(f"--shares must lie in (0, 1]; got {list(config.shares)}")
-    blocks = config.duplicates + config.clusters
+    blocks = config.duplicates + config.components
     limits.at_least(config, dimension=blocks + DIRECTIONS * blocks)
     return config
 
@@ -100,12 +100,12 @@ def _samples(config: Config) -> dict[str, np.ndarray]:
     mixture = data.simplex_mixture(
         key,
         dimension=config.dimension,
-        components=config.duplicates + config.clusters,
+        components=config.duplicates + config.components,
         radius=config.radius,
         rank=DIRECTIONS,
         spread=config.spread,
     )
-    drawn = [mixture.sample_balanced(derive(key, name), config.per_cluster) for name in ("cluster", "fresh")]
+    drawn = [mixture.sample_balanced(derive(key, name), config.per_component) for name in ("cluster", "fresh")]
     among = [np.asarray(samples.x)[np.asarray(samples.labels) >= config.duplicates] for samples in drawn]
     return {"duplicated": np.asarray(mixture.means[: config.duplicates]), "cluster": among[0], "fresh": among[1]}
 
@@ -195,7 +195,6 @@ def judge(result: xr.Dataset) -> list[compare.Row]:
 
 
 SIM = launch.Sim(Config, compute, judge, SMOKE, resolve)
-
 
 if __name__ == "__main__":
     launch.main(SIM)

@@ -140,7 +140,9 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     run.expect(runs + len(config.flow_samples) * config.flow_seeds, runs * config.steps)
     curves = xr.concat(
         [
-            xr.concat([_trained(config, run, source, worlds, grid, rule, p) for p in sorted(config.widths)], "p")
+            xr.concat(
+                [_trained(config, run, source, worlds, grid, rule=rule, width=p) for p in sorted(config.widths)], "p"
+            )
             for rule in OPTIMIZERS
         ],
         "rule",
@@ -171,7 +173,7 @@ def _worlds(config: Config, source: sources.Source) -> World:
 
 
 def _trained(
-    config: Config, run: launch.Run, source: sources.Source, worlds: World, grid: Grid, rule: str, width: int
+    config: Config, run: launch.Run, source: sources.Source, worlds: World, grid: Grid, *, rule: str, width: int
 ) -> xr.Dataset:
     """Curves of the nets of one rule and width."""
 

@@ -124,3 +124,10 @@ def test_functions_and_commands_of_the_glossary_exist():
         assert evidence
         for name in re.findall(r"`sims\.(\w+)`", evidence):
             assert (ROOT / "sims" / f"{name}.py").is_file(), name
+
+
+def test_no_paragraph_sign_stands_for_a_label():
+    """Labels are equations and [X…]; a paragraph's number leads nowhere a reader can go."""
+    for path, text in _sources().items():
+        if path.parts[-2] != "tests":
+            assert "\N{SECTION SIGN}" not in text, path

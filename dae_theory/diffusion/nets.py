@@ -73,12 +73,12 @@ def _forward(network: Network, rows: Array, levels: Array) -> tuple[Array, Activ
     return module(rows, levels)
 
 
-def _network(key: Array, make: Callable[[nnx.Rngs], nnx.Module], dimension: int) -> Network:
+def _network(key: Array, make: Callable[..., nnx.Module], dimension: int) -> Network:
     structures = []
 
     @jax.jit
     def parameters(key: Array) -> PyTree:  # one program instead of one for every initial array
-        structure, state = nnx.split(make(nnx.Rngs(key)))
+        structure, state = nnx.split(make(rngs=nnx.Rngs(key)))
         structures.append(structure)
         return state
 
@@ -171,7 +171,9 @@ def deep_network(
         checks.integer(name, value, 1)
     if width % (2 * heads):
         raise Refusal(f"width must be a multiple of 2·heads = {2 * heads}; got {width}")
-    make = partial(_Transformer, (*shape, 1)[:3], patch, width, depth, heads, data_scale)
+    make = partial(
+        _Transformer, (*shape, 1)[:3], patch=patch, width=width, depth=depth, heads=heads, data_scale=data_scale
+    )
     return _network(derive(key, "deep network"), make, math.prod(shape))
 
 
@@ -212,6 +214,7 @@ class _Transformer(nnx.Module):
     def __init__(
         self,
         shape: tuple[int, ...],
+        *,
         patch: int,
         width: int,
         depth: int,

@@ -145,6 +145,24 @@ def _times(times: Any) -> Float[Array, " T"]:
     return times
 
 
+def _controller(start: tuple[Array, ...], tolerance: Array) -> diffrax.PIDController:
+    """Steps whose error is below `tolerance` of each entry, and of the initial entries' root mean square."""
+
+    def largest(matrices: tuple[Array, ...]) -> Array:
+        """The norm of errors: with it zero columns, which have none, do not count."""
+        return jnp.max(jnp.stack([jnp.max(jnp.abs(matrix)) for matrix in matrices]))
+
+    entries, _ = jax.flatten_util.ravel_pytree(start)
+    size = jnp.sqrt(jnp.sum(entries**2) / jnp.maximum(jnp.sum(entries != 0), 1).astype(entries.dtype))
+    return diffrax.PIDController(
+        rtol=tolerance,
+        atol=tolerance * jnp.where(size > 0, size, 1),
+        pcoeff=0.3,  # steps are bounded by stability near a minimum: a pure integral control would be rejected there
+        icoeff=0.4,
+        norm=largest,
+    )
+
+
 @partial(jax.jit, static_argnames=("tied", "max_steps"))
 def _flow(
     weights: Weights,
@@ -171,20 +189,7 @@ def _flow(
     def velocity(_, matrices: tuple[Array, ...], __) -> tuple[Array, ...]:
         return jax.tree.map(jnp.negative, jax.grad(objective)(matrices))
 
-    def largest(matrices: tuple[Array, ...]) -> Array:
-        """The norm of errors: with it zero columns, which have none, do not count."""
-        return jnp.max(jnp.stack([jnp.max(jnp.abs(matrix)) for matrix in matrices]))
-
     start = (weights.encoder,) if tied else (weights.decoder, weights.encoder)
-    entries, _ = jax.flatten_util.ravel_pytree(start)
-    size = jnp.sqrt(jnp.sum(entries**2) / jnp.maximum(jnp.sum(entries != 0), 1).astype(entries.dtype))
-    controller = diffrax.PIDController(
-        rtol=tolerance,
-        atol=tolerance * jnp.where(size > 0, size, 1),
-        pcoeff=0.3,  # steps are bounded by stability near a minimum: a pure integral control would be rejected there
-        icoeff=0.4,
-        norm=largest,
-    )
     with jax.numpy_dtype_promotion("standard"):
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(velocity),
@@ -194,7 +199,7 @@ def _flow(
             dt0=None,
             y0=start,
             saveat=diffrax.SaveAt(ts=times),
-            stepsize_controller=controller,
+            stepsize_controller=_controller(start, tolerance),
             adjoint=diffrax.ForwardMode(),
             max_steps=max_steps,
             throw=False,

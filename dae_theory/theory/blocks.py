@@ -60,7 +60,9 @@ def block_weights(
     """
     x = checks.samples("x", x)
     spectrum, ranks, gains = sample_blocks(x, labels, ranks, noise_std=noise_std, weight_decay=weight_decay)
-    return _assemble(spectrum, ranks, gains, np.asarray(labels), (x,), _sample_gates, width, rotation_steps)
+    return _assemble(
+        spectrum, ranks, gains, np.asarray(labels), (x,), gates=_sample_gates, width=width, steps=rotation_steps
+    )
 
 
 def memorizing_weights(x: Any, *, noise_std: Any, weight_decay: Any, width: Any = None) -> Weights:
@@ -134,7 +136,8 @@ def population_weights(
     # without noise and spread a neuron's pre-activation is exact and its margin infinite: keep the ratio finite
     tiny = jnp.finfo(means.dtype).eps * jnp.max(spectrum.eigenvalues)
     evidence = (means, factors, jnp.maximum(jnp.asarray(noise_std, means.dtype) ** 2, tiny))
-    return _assemble(spectrum, ranks, gains, np.arange(len(ranks)), evidence, _component_gates, width, rotation_steps)
+    parts = spectrum, ranks, gains, np.arange(len(ranks)), evidence
+    return _assemble(*parts, gates=_component_gates, width=width, steps=rotation_steps)
 
 
 def population_filter(mixture: Any, ranks: Any, *, noise_std: Any, weight_decay: Any) -> Float[Array, "K d d"]:
@@ -177,6 +180,7 @@ def _assemble(
     gains: Float[Array, "K r"],
     owners: np.ndarray,
     evidence: tuple[Array, ...],
+    *,
     gates: Callable[..., Gates],
     width: int | None,
     steps: int,

@@ -61,7 +61,8 @@ def observables(
     measured |= _stored(weights, x, rows.distinct)
     measured |= _memorized(output[evaluation:], world.fresh, x, rows.distinct)
     few = picked[:JACOBIANS]
-    return measured | _jacobians(weights, x[few], rows.labels[few], samples, world.spectrum, noise_std, weight_decay)
+    levels = {"ridge": noise_std**2, "weight_decay": weight_decay}
+    return measured | _jacobians(weights, x[few], rows.labels[few], samples, world.spectrum, levels)
 
 
 def exact_losses(
@@ -133,11 +134,9 @@ def _jacobians(
     labels: Array,
     samples: Array,
     spectrum: theory.Spectrum,
-    noise_std: Array,
-    weight_decay: Array,
+    levels: dict[str, Array],
 ) -> dict[str, Array]:
     """Relative distances of the net's Jacobian from the memorizing one, (9), and from its component's filter, (8)."""
-    levels = {"ridge": noise_std**2, "weight_decay": weight_decay}
     spiky = theory.gain(jnp.sum(x**2, axis=1), 1 / samples.astype(x.dtype), **levels)
     balanced = theory.gain(spectrum.eigenvalues, spectrum.proportions[:, None], **levels)
     return {
