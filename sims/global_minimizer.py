@@ -25,7 +25,7 @@ from dae_theory.randomness import derive
 from dae_theory.training import train
 from sims import launch
 from sims.launch import limits
-from sims.measures import index
+from sims.measures import agreements, boundaries, index
 from sims.nets.training import TrainingConfig
 from sims.worlds import sources
 from sims.worlds.sources import SourceConfig
@@ -247,7 +247,9 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
                 at["index"] - at["net_index"].sel(p=largest),
             ),
         ]
-    return rows
+    predicts = f"the minimizer's index for that of nets with p = {largest} after {data.attrs['steps']} steps"
+    rows += agreements.rows(predicts, "(3), (4), (6)", data["index"], data["net_index"].sel(p=largest))
+    return [*rows, boundaries.limit(data["index"])]
 
 
 def describe(data: xr.Dataset) -> str:

@@ -27,7 +27,7 @@ from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
-from sims.measures import times
+from sims.measures import agreements, times
 from sims.worlds import sources
 from sims.worlds.sources import SourceConfig, World
 
@@ -231,8 +231,10 @@ def judge(dataset: xr.Dataset) -> list[compare.Row]:
                     rows.append(compare.interval(claim, label, fit[0], fit[1], fit[2], predicted))
                 cost = here["cost_at_the_end"].values
                 rows.append(compare.mean(f"test loss at the end over its lowest; {words}", "early stopping", cost))
-    rows.append(_followed(dataset))
-    return rows
+    index = dataset["index"]
+    predicts = "the flow's index for that of sgd, every net at every time"
+    rows += agreements.rows(predicts, "Ẇ = −∂L", index.sel(rule="flow"), index.sel(rule="sgd"))
+    return [*rows, _followed(dataset)]
 
 
 def _followed(dataset: xr.Dataset) -> compare.Row:

@@ -99,3 +99,28 @@ def test_refusals(refused):
         compare.compare(1.0, np.ones(3), tolerance=-1.0)
     with refused("scale"):
         compare.compare(1.0, np.ones(3), scale=-1.0)
+
+
+def test_agreement_is_the_coefficient_of_determination_of_the_prediction_itself(rng):
+    measured = rng.standard_normal((40, 5))
+    exact = compare.agreement(measured, measured)
+    assert (exact.r_squared, exact.largest_miss, exact.cells) == (1.0, 0.0, 200)
+    assert compare.agreement(np.full_like(measured, measured.mean()), measured).r_squared == pytest.approx(0, abs=1e-12)
+    # where the prediction is the least-squares line, R² is the square of Pearson's correlation
+    other = measured + rng.standard_normal(measured.shape)
+    fit = scipy.stats.linregress(other.ravel(), measured.ravel())
+    found = compare.agreement(fit.intercept + fit.slope * other, measured)
+    assert found.r_squared == pytest.approx(fit.rvalue**2, rel=1e-10)
+    # a shift is a miss, though it correlates
+    shifted = compare.agreement(measured + 3, measured)
+    assert shifted.largest_miss == pytest.approx(3)
+    assert shifted.r_squared == pytest.approx(1 - 9 / measured.var(), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "measured", "message"),
+    [([1.0, 2.0], [1.0], "measured"), ([1.0], [1.0], "at least 2"), ([1.0, np.nan], [1.0, 2.0], "predicted")],
+)
+def test_agreement_refuses(predicted, measured, message):
+    with pytest.raises(ValueError, match=message):
+        compare.agreement(predicted, measured)

@@ -8,7 +8,7 @@ import xarray as xr
 
 from dae_theory.training import Settings
 from sims import launch, phase_cells, phase_diagram
-from sims.measures.boundaries import with_boundary
+from sims.measures.boundaries import limit, with_boundary
 from sims.nets.cell import train_net
 from sims.worlds.axes import AXES, identities
 from sims.worlds.sources import TrainingRows
@@ -82,3 +82,18 @@ def test_time_and_scale_are_axes_with_every_observable(tmp_path):
     # λ‖W‖² is all that differs between the objective and its data term: at the start it follows the scale
     penalty = (data["exact_objective"] - data["train_exact_loss"]).isel(steps=0).mean(("n", "seed"))
     assert float(penalty[1]) > 20 * float(penalty[0])
+
+
+def test_the_limit_of_the_boundary_is_where_the_minimizers_index_falls_or_is_not_known():
+    samples = np.asarray([8, 16, 32, 64])
+    shifts = np.asarray([-0.02, 0.0, 0.02])
+    # linear in log n, ½ at n = 32·2^(10·shift)
+    index = 0.5 - 0.1 * np.log2(samples / 32)[None, :] + shifts[:, None]
+    index = xr.DataArray(index, dims=("seed", "n"), coords={"n": samples})
+    row = limit(index)
+    assert row.measured == pytest.approx(32)
+    assert row.ends[0] == pytest.approx(32 * 2**-0.2)
+    assert row.ends[1] == pytest.approx(32 * 2**0.2)
+    short = limit(index.isel(n=slice(2)))
+    assert short.ends is None
+    assert short.measured == pytest.approx(0.6)

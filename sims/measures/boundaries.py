@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from dae_theory import boundary
+from dae_theory import boundary, compare
 from sims.worlds.axes import AXES
 
 INDEX = "train_index"  # D_gt/(D_gt + D_emp) at noisy training points: 1 = memorizing
@@ -49,3 +49,17 @@ def passes(data: xr.Dataset) -> str:
     if AXES[data.attrs["x"]].rises:
         return f"rises above {LEVEL:g} on its way to {HIGH:g} or more"
     return f"falls below {LEVEL:g} on its way to {LOW:g} or less"
+
+
+def limit(index: xr.DataArray) -> compare.Row:
+    """Where boundaries in n end, however wide nets are and however long they train: from the minimizer's (seed, n).
+
+    A minimizer's index falls smoothly, so no lower value has to be reached behind the level.
+    """
+    samples = index["n"].values
+    found = boundary.locate(jax.random.key(0), samples, index.transpose("seed", "n").values, LEVEL)
+    if np.isfinite(found.location):
+        claim = "n at which the minimizer's index falls through ½: limit of the boundary"
+        return compare.interval(claim, "(3), (4), (6)", found.location, found.low, found.high)
+    claim = f"index of the minimizer at n = {samples.max()}, the largest; up to there it does not fall through ½"
+    return compare.mean(claim, "(3), (4), (6)", index.sel(n=samples.max()))
