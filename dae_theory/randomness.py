@@ -9,6 +9,7 @@ the bits of an array are cheaper, a hash of (key, counter) in a dozen integer op
 
 import math
 import zlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,7 @@ def _split(key: Array, shape: tuple[int, ...]) -> Array:
     return jax.random.key_data(jax.random.split(_threefry(key), shape))
 
 
-def _fold_in(key: Array, data: Array) -> Array:
+def _fold_in(key: Array, data: Any) -> Array:
     return jax.random.key_data(jax.random.fold_in(_threefry(key), data))
 
 
