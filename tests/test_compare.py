@@ -59,6 +59,25 @@ def test_failed_members_are_counted_and_never_agree():
     assert nothing.verdict[0] == "undecided"
 
 
+def test_a_missed_inequality_is_decided_by_the_end_towards_the_prediction():
+    """Wilson's interval of 0 of 10 is [0, .28]: it excludes a share of at least ½, not one of at least .01."""
+    claim = "claim", "label"
+    assert compare.share(*claim, 0, 10, 0.01, relation="≥").verdict == "undecided"
+    assert compare.share(*claim, 0, 10, 0.5, relation="≥").verdict == "differs"
+    assert compare.share(*claim, 10, 10, 0.99, relation="≤").verdict == "undecided"
+    assert compare.share(*claim, 10, 10, 0.5, relation="≤").verdict == "differs"
+    assert compare.interval(*claim, 0.5, 0.1, 0.55, 0.6, relation="≥").verdict == "differs"
+    assert compare.interval(*claim, 0.5, 0.45, 0.9, 0.4, relation="≤").verdict == "differs"
+    assert compare.interval(*claim, 0.5, 0.3, 0.9, 0.4, relation="≤").verdict == "undecided"
+
+
+def test_an_inequality_with_failed_members_never_agrees():
+    claim = "claim", "label"
+    assert compare.mean(*claim, [1.0, 1.1, np.nan], 0.5, relation="≥").verdict == "undecided"
+    assert compare.mean(*claim, [1.0, 1.1, 1.2], 0.5, relation="≥").verdict == "agrees"
+    assert compare.interval(*claim, np.nan, 0.0, 1.0, 0.5).verdict == "undecided"
+
+
 def test_one_member_and_members_without_spread():
     one = compare.compare(1.0, np.array([1.05]))
     assert np.isnan(one.sem)

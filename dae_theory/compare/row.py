@@ -82,7 +82,7 @@ def mean(
     Args:
         claim: as in `Row`.
         label: as in `Row`.
-        members: one number a replicate, any shape; those that are not finite make the row undecided.
+        members: one number a replicate, any shape; a row with some that are not finite never agrees.
         predicted: theory.
         tolerance: largest relative deviation taken for agreement whatever z is.
         scale: what deviations are relative to, |predicted| when None.
@@ -99,6 +99,8 @@ def mean(
         allowed = tolerance * abs(float(predicted if scale is None else scale)) if tolerance else None
     else:
         verdict = _one_sided(measured, float(predicted), relation, STANDARD_ERRORS * sem)
+        if found.missing and verdict == "agrees":
+            verdict = "undecided"
     return Row(
         claim,
         label,
@@ -125,12 +127,12 @@ def interval(
     measured, low, high = float(measured), float(low), float(high)
     if predicted is None:
         verdict = "measured"
-    elif not (math.isfinite(low) and math.isfinite(high)):
+    elif not (math.isfinite(measured) and math.isfinite(low) and math.isfinite(high)):
         verdict = "undecided"
     elif relation == "=":
         verdict = "agrees" if low <= float(predicted) <= high else "differs"
     else:
-        reach = measured - low if relation == "≥" else high - measured
+        reach = high - measured if relation == "≥" else measured - low  # towards the prediction that is missed
         verdict = _one_sided(measured, float(predicted), relation, reach)
     return Row(claim, label, measured, _number(predicted), ends=(low, high), relation=relation, verdict=verdict)
 
