@@ -33,6 +33,12 @@ def test_a_chain_through_the_memorizing_weights_ends_at_the_predicted_length(sto
     np.testing.assert_allclose(measured, theory.stored_lengths(stored, start, 4.0), rtol=2e-3)
 
 
+def test_a_chain_that_opens_no_gate_ends_at_zero(stored):
+    """f = 0 along it, so that y_σ = y₀σ/σ₀."""
+    lengths = theory.stored_lengths(stored[:2], jnp.asarray([[-0.6, -2.0, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]]), 0.5)
+    np.testing.assert_allclose(lengths, [0.0, 1 / np.sqrt(1.25)], rtol=1e-12)
+
+
 def test_that_denoiser_is_the_one_of_eq_9(stored):
     weights = theory.memorizing_weights(stored, noise_std=0.7, weight_decay=0.0, width=3)
     y = jax.random.normal(jax.random.key(2), (20, 4))
@@ -48,6 +54,8 @@ def test_lengths_are_homogeneous_in_the_start_and_have_variance_one_for_one_samp
     np.testing.assert_allclose(theory.stored_lengths(stored, 2.5 * start, 0.5), 2.5 * lengths, rtol=1e-12)
     many = jnp.sqrt(4.0 + 9.0) * jax.random.normal(jax.random.key(4), (40_000, 4))
     squares = np.asarray(theory.stored_lengths(stored[1:2], many, 3.0)) ** 2
+    squares = squares[squares > 0]
+    assert abs(squares.size / 40_000 - 0.5) <= 5 * 0.5 / np.sqrt(40_000)
     assert abs(squares.mean() - 1) <= 5 * squares.std() / np.sqrt(squares.size)
 
 

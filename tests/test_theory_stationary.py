@@ -144,6 +144,15 @@ def test_residual_on_a_simplex_to_first_order(samples, sigma):
     np.testing.assert_allclose(found.squared_norm, samples * found.shift**2, rtol=1e-14)
 
 
+def test_two_opposite_samples_leave_no_residual():
+    """f is linear along them whichever gate is open: the gradient at (9) vanishes at any noise."""
+    x, numbers = jnp.asarray([[3.0, 0.0], [-3.0, 0.0]]), {"noise_std": 1.5, "weight_decay": 0.01}
+    found = theory.simplex_residual(2, 3.0, **numbers)
+    _, gradient = exact_wide(theory.memorizing_weights(x, **numbers), x, **numbers)
+    assert gradient < 1e-12
+    assert found.shift == found.gradient_norm == 0
+
+
 def exact_wide(weights, x, noise_std, weight_decay):
     """As `exact`, for up to eight neurons."""
     padded = jnp.pad(x, ((0, ROWS - len(x)), (0, 0)))

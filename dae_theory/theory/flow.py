@@ -14,11 +14,12 @@ from dae_theory.theory.arguments import number
 def stored_lengths(x: Any, start: Any, noise_std: Any) -> Float[Array, " m"]:
     """Lengths at which chains through (9) end, in units of the sample that they end along, λ → 0.
 
-        ⟨x_end, x_i⟩/‖x_i‖² = ⟨y₀, x̂_i⟩/√(R² + σ₀²),   x̂_i = x_i/R,   R = ‖x_i‖,   i = argmax_j ⟨y₀, x̂_j⟩
+        ⟨x_end, x_i⟩/‖x_i‖² = ⟨y₀, x̂_i⟩₊/√(R² + σ₀²),   x̂_i = x_i/R,   R = ‖x_i‖,   i = argmax_j ⟨y₀, x̂_j⟩
 
     While the gate of x_i alone is open, (9) denoises along x̂_i as for N(0, R²): f(y) = R²/(R² + σ²) ⟨y, x̂_i⟩ x̂_i.
     Then the flow dy/dσ = (y − f(y))/σ has the closed form y_σ = y₀ √((R² + σ²)/(R² + σ₀²)) along x̂_i and y_σ = y₀ σ/σ₀
-    across it. f is positively homogeneous, so nothing draws the length to 1: it is as random as the start.
+    across it. Where no gate is open f = 0 and the chain ends at 0. f is positively homogeneous, so nothing draws the
+    length to 1: it is as random as the start.
 
     Args:
         x: stored samples, (n, d).
@@ -40,4 +41,4 @@ def stored_lengths(x: Any, start: Any, noise_std: Any) -> Float[Array, " m"]:
     checks.positive("noise_std", noise_std)
     along = start @ unit(x).T
     squares = jnp.sum(x[jnp.argmax(along, axis=1)] ** 2, axis=1)
-    return jnp.max(along, axis=1) / jnp.sqrt(squares + number("noise_std", noise_std, x.dtype) ** 2)
+    return jnp.maximum(jnp.max(along, axis=1), 0) / jnp.sqrt(squares + number("noise_std", noise_std, x.dtype) ** 2)

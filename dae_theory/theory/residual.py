@@ -44,6 +44,8 @@ def simplex_residual(samples: Any, radius: Any, *, noise_std: Any, weight_decay:
         δB = −Rσ(φ − tΦ̄),    δA = −2[Rσ(φ − tΦ̄) − σ²Φ̄/(n−1)] + (n−1)σ²[(1 + t²)Φ̄ − tφ]
 
     so the length √q moves by δ = (δB − q δA)/(2A√q), and the 2n columns at (9) have gradients of norm 8Aq|δ|/√(2n).
+    Two wrong gates at once are left out: for n ≥ 3 they are rarer by e^(−γ²/2σ²) and more. Two samples are opposite, so
+    that f(y) = q x̂x̂ᵀy whichever gate is open: there δ = 0 exactly, for n = 2 alone.
     As σ → 0, δ is of order t⁻³φ(t): ‖R‖² = nδ² ~ (σ/γ)⁶ e^(−γ²/σ²), so the exponent is c = 1 beside a sixth power.
 
     Works under jit and vmap.
@@ -83,7 +85,7 @@ def _simplex_residual(n: Array, radius: Array, sigma: Array, decay: Array) -> Si
     a = radius**2 + sigma**2
     q = gain(radius**2, 1 / n, ridge=sigma**2, weight_decay=decay)
     change_a = -2 * (first - sigma**2 * tail / (n - 1)) + (n - 1) * second
-    shift = (-first - q * change_a) / (2 * a * jnp.sqrt(q))
+    shift = jnp.where(n > 2, (-first - q * change_a) / (2 * a * jnp.sqrt(q)), 0)
     return SimplexResidual(
         shift=shift, squared_norm=n * shift**2, gradient_norm=8 * a * q * jnp.abs(shift) / jnp.sqrt(2 * n)
     )
