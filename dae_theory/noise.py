@@ -45,7 +45,8 @@ def normal_from_bits(bits: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
         z = ±(1 − v) P(w)/Q(w),
 
     P/Q of degrees 4 and 3, fitted to the quotient z/(1 − v) with the least largest relative error for 0 ≤ w ≤ log 2³¹.
-    z is right to 1.7e-5 of itself, its variance to 1e-7; it ends at |z| = 6.3 (that of `jax.random.normal` at 5.4).
+    z is right to 1.7e-5 of itself or 1e-7, its variance to 1e-7; it ends at |z| = 6.3 (that of `jax.random.normal` at
+    5.4).
     """
     tail = ((bits >> 1).astype(jnp.int32).astype(jnp.float32) + 0.5) * jnp.float32(2.0**-31)
     w = -_log(tail * (2.0 - tail))

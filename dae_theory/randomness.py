@@ -61,7 +61,8 @@ def _words(key: UInt32[Array, " 2"], counter: UInt32[Array, "*shape"]) -> UInt32
         a = c₀ i + k₀,   b = c₁ (a ⊕ a≫16) + k₁,   c = c₂ (b ⊕ b≫15),   d = c₃ (c ⊕ c≫16),   h = d ⊕ d≫15
 
     For one key h permutes the 2³² counters. The second half of the key enters between the multiplications, so that
-    the sequences of two keys are no shifts of each other.
+    the sequences of two keys are shifts of each other only where their second halves agree: of keys made by threefry,
+    one pair in 2³².
     """
     word = counter * jnp.uint32(0x9E3779B9) + key[0]
     word = (word ^ (word >> 16)) * jnp.uint32(0x21F0AAAD) + key[1]

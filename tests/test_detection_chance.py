@@ -227,4 +227,5 @@ def test_power_is_the_share_of_experiments_that_find_it(rng):
     assert abs(np.mean(areas > threshold) - 0.8) <= 5 * np.sqrt(0.8 * 0.2 / repeats) + 0.03  # normal approximation
     assert detection.smallest_auroc(memorized, others, level=0.999) > area > detection.smallest_auroc(250, 600)
     assert detection.smallest_auroc(1, 1) == 1
+    assert detection.smallest_auroc(20, 20, level=0.5, power=0.1) == 0.5  # chance alone alarms so often
     np.testing.assert_allclose(detection.auroc_error(0.5, 7, 9), np.sqrt((7 + 9 + 1) / (12 * 7 * 9)), rtol=1e-12)

@@ -34,6 +34,9 @@ def test_a_loss_still_falling_at_the_end_is_censored_and_a_settled_one_is_not():
     assert not found.censored
     assert 1.7 < found.time < 3.2
     assert dynamics.generalizing_time(TIMES, np.ones(13)).early
+    short = dynamics.generalizing_time([10.0, 12.0], [1.0, 0.98])  # near from the first record on, and still falling
+    assert short.censored
+    assert not short.early
 
 
 def test_memorizing_time_is_the_crossing_after_the_minimum():

@@ -32,7 +32,8 @@ def auroc_error(area: float, memorized: int, others: int) -> float:
 
 
 def smallest_auroc(memorized: int, others: int, *, level: float = 0.95, power: float = 0.8) -> float:
-    """The smallest AUROC above ½ that a test at `level` finds with probability `power`; 1 where none is found so often.
+    """The smallest AUROC above ½ that a test at `level` finds with probability `power`; 1 where none is found so often,
+    ½ where it is found so often by chance, power ≤ (1 − level)/2.
 
     Args:
         memorized, others: Samples, or groups, of either class.
@@ -50,6 +51,8 @@ def smallest_auroc(memorized: int, others: int, *, level: float = 0.95, power: f
     def missing(area: float) -> float:
         return 0.5 + reach + scipy.special.ndtri(power) * auroc_error(area, memorized, others) - area
 
-    if not missing(1.0) < 0 < missing(0.5):
+    if missing(0.5) <= 0:  # a power below (1 − level)/2 is there by chance
+        return 0.5
+    if missing(1.0) >= 0:
         return 1.0
     return float(scipy.optimize.root_scalar(missing, bracket=(0.5, 1.0), method="brentq").root)

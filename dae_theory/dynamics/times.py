@@ -44,7 +44,7 @@ def generalizing_time(times: Any, test_loss: Any, *, share: float = 0.05, margin
         margin: ≥ 1, the factor in time.
 
     Returns:
-        Times of shape (...); `early` where the first record is already that near.
+        Times of shape (...); `early` where the first record is already that near, and the run is not censored.
 
     Raises:
         ValueError: times that do not increase or are not positive, shapes that differ, losses ≤ 0, or numbers out of
@@ -65,11 +65,9 @@ def generalizing_time(times: Any, test_loss: Any, *, share: float = 0.05, margin
     def read(when: np.ndarray, loss: np.ndarray) -> tuple[float, bool, bool]:
         level = (1 + share) * loss.min()
         first = int(np.argmax(loss <= level))
-        if first == 0:
-            return when[0], False, True
-        time = _between(when, loss, first, level)
+        time = _between(when, loss, first, level) if first else float(when[0])
         falling = bool(loss[-1] == loss.min() and time * margin > when[-1])
-        return time, falling, False
+        return time, falling, first == 0 and not falling
 
     return _each(read, times, losses)
 
