@@ -59,14 +59,18 @@ def script(name: str) -> Any:
     return importlib.import_module(f"figures.{name}")
 
 
-def make(name: str, folder: Path, target: Path, look: str = "paper") -> tuple[xr.Dataset, dict[str, Any]]:
-    """Draw one figure from the record in a folder; returns the record."""
+def make(
+    name: str, folder: Path, target: Path, look: str = "paper", *, pictures: dict[str, str] | None = None
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Draw one figure from the record in a folder; returns the record, and adds the report's picture to `pictures`."""
     data, manifest = records.read(folder)
     expected = found.DRAWN_FROM.get(name, name)
     if manifest["name"] != expected:
         raise ValueError(f"record must be one of the sim {expected}; {folder} is one of {manifest['name']}")
     figure = script(name).draw(data)
     written = style.save(figure, target, record=manifest["hash"], commit=manifest["commit"], style=look)
+    if pictures is not None:
+        pictures[name] = page.picture(figure)
     plt.close(figure)
     commit = (manifest["commit"] or "unknown")[:12] + ("+changes" if manifest["dirty"] else "")
     print(f"figure  {written[0]} <- record {manifest['name']}/{manifest['hash']} <- commit {commit}", flush=True)
@@ -98,14 +102,16 @@ def main(options: Options) -> None:
         names = options.names or [name for name in available() if _committed(options, name).is_file()]
         if not names:
             sys.exit(f"figures: no records in {options.records}")
+        pictures: dict[str, str] = {}  # of the committed records, so that the report need not draw them again
         for name in names:
             if options.from_scratch:
                 _from_scratch(options, name)
             else:
-                make(name, found.folder(options.records, name), options.out / name, options.style)
+                drawn = pictures if options.report else None
+                make(name, found.folder(options.records, name), options.out / name, options.style, pictures=drawn)
         print(f"{len(names)} figures in {time.perf_counter() - started:.0f} s")
         if options.report:
-            print(f"report  {page.write(options.records, names, options.out / 'report.html')}")
+            print(f"report  {page.write(options.records, names, options.out / 'report.html', pictures)}")
     except (ValueError, OSError) as error:
         sys.exit(f"figures: {error}")
 

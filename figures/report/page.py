@@ -11,13 +11,14 @@ import io
 import json
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import matplotlib.pyplot as plt
 import xarray as xr
+from matplotlib.figure import Figure
 from PIL import Image
 
 from dae_theory import compare, records
@@ -30,14 +31,19 @@ RESOLUTION = 150  # dots an inch of the pictures: 7 inches on a page of 1000 pix
 HEADER = ("claim", "equation", "predicted", "measured", "z", "verdict")
 
 
-def write(root: Path, names: Sequence[str], target: Path) -> Path:
-    """Write the page for the figures of these names, from the records under `root`."""
+def write(root: Path, names: Sequence[str], target: Path, pictures: Mapping[str, str] | None = None) -> Path:
+    """Write the page for the figures of these names, from the records under `root`.
+
+    `pictures` are data URIs of figures that were drawn before; others are drawn here.
+    """
+    pictures = pictures or {}
     figures, tables = [], {}
     for name in names:
         data, manifest = records.read(found.folder(root, name))
         module = importlib.import_module(f"figures.{name}")
         tables[name] = (module, found.rows(name, data), manifest)
-        figures.append(_figure(name, module, data, tables[name][1], manifest))
+        image = pictures.get(name) or _drawn(module, data)
+        figures.append(_figure(name, module, image, tables[name][1], manifest))
     verify = _found(root / "verify")
     cells = _found(root / explorer.CELLS)
     map_ = _found(root / "phase_diagram")
@@ -61,7 +67,7 @@ def _found(folder: Path) -> tuple[xr.Dataset, dict[str, Any]] | None:
     return records.read(folder) if (folder / "manifest.json").is_file() else None
 
 
-def _figure(name: str, module: Any, data: xr.Dataset, rows: Sequence[compare.Row], manifest: dict[str, Any]) -> str:
+def _figure(name: str, module: Any, image: str, rows: Sequence[compare.Row], manifest: dict[str, Any]) -> str:
     """Claim, picture, numbers, settings."""
     claim, *rest = inspect.getdoc(module).split("\n\n", 1)  # type: ignore[union-attr]
     reading = "".join(f"<p>{html.escape(' '.join(rest[0].split()))}</p>" if rest else "")
@@ -70,7 +76,7 @@ def _figure(name: str, module: Any, data: xr.Dataset, rows: Sequence[compare.Row
         f'<section id="figure-{name}"><h2>{html.escape(" ".join(claim.split()))}</h2>'
         f'<p class="origin">figure <code>{name}</code>, record {manifest["name"]}/{manifest["hash"]},'
         f" commit {_commit(manifest)}</p>"
-        f'<img alt="{html.escape(claim, quote=True)}" src="{_picture(module, data)}">{reading}'
+        f'<img alt="{html.escape(claim, quote=True)}" src="{image}">{reading}'
         f"{numbers}{_manifest(manifest)}</section>"
     )
 
@@ -81,11 +87,17 @@ def _elsewhere(name: str) -> str:
     return f'<p>Its numbers are those of <a href="#figure-{other}">{other}</a>, drawn from the same record.</p>'
 
 
-def _picture(module: Any, data: xr.Dataset) -> str:
-    """The figure as a data URI; lossless, in as few bytes as the browser allows."""
-    figure, drawn, packed = module.draw(data), io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=RESOLUTION)
+def _drawn(module: Any, data: xr.Dataset) -> str:
+    figure = module.draw(data)
+    image = picture(figure)
     plt.close(figure)
+    return image
+
+
+def picture(figure: Figure) -> str:
+    """The figure as a data URI; lossless, in as few bytes as the browser allows."""
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=RESOLUTION, pil_kwargs={"compress_level": 0})
     Image.open(drawn).convert("RGB").save(packed, "WEBP", lossless=True, quality=100, method=4)
     return "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()
 
