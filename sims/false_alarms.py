@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import compare, detection
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
@@ -48,7 +49,7 @@ def resolve(config: Config) -> Config:
     limits.at_least(config, memorized=2, others=2, crops=1, rows=1, tables=2)
     for name in ("alike", "common"):
         if not 0 <= getattr(config, name) <= 1:
-            raise ValueError(f"{limits.option(name)} must lie in [0, 1]; got {getattr(config, name)}")
+            raise Refusal(f"{limits.option(name)} must lie in [0, 1]; got {getattr(config, name)}")
     return config
 
 

@@ -16,6 +16,7 @@ import xarray as xr
 from jaxtyping import Array
 
 from dae_theory import compare, data, intrinsic_dimension, knock_out, model
+from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from dae_theory.symmetry import merge_parallel
 from dae_theory.training import Settings, train
@@ -71,7 +72,7 @@ def resolve(config: Config) -> Config:
     limits.above_zero(config, "radius", "spread", "noise_std", "weight_decay", "learning_rate", "shares")
     limits.distinct(config, "shares")
     if max(config.shares) > 1:
-        raise ValueError(f"--shares must lie in (0, 1]; got {list(config.shares)}")
+        raise Refusal(f"--shares must lie in (0, 1]; got {list(config.shares)}")
     blocks = config.duplicates + config.components
     limits.at_least(config, dimension=blocks + DIRECTIONS * blocks)
     return config

@@ -75,6 +75,17 @@ def test_the_floor_knows_no_scientific_question():
     assert wrong == []
 
 
+def test_bad_input_is_refused_by_the_type_that_commands_catch():
+    bare = [str(path) for package in ("dae_theory", "sims") for path in _files(package) if _raises(path, "ValueError")]
+    assert bare == []
+
+
+def _raises(path: Path, name: str) -> bool:
+    """Whether a file raises an exception of this name, built where it is raised."""
+    raised = (node.exc for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Raise))
+    return any(isinstance(one, ast.Call) and ast.unparse(one.func) == name for one in raised)
+
+
 def test_importing_the_package_touches_no_device_and_no_setting():
     import subprocess
     import sys

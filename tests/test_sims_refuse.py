@@ -28,6 +28,8 @@ def one_image(tmp_path):
     ("name", "arguments", "message"),
     [
         ("residual", ["--samples", "12"], "--samples must be from 3 to dimension + 1 = 11"),
+        ("knock_out", ["--shares", "1.5"], "--shares must lie in (0, 1]; got [1.5]"),
+        ("false_alarms", ["--alike", "2"], "--alike must lie in [0, 1]; got 2.0"),
         ("residual", ["--noise-stds", "0.1", "0.2", "0.3"], "--noise-stds must be 4 or more distinct values"),
         ("validity", ["--neurons", "3"], "--neurons must be at most 2"),
         ("validity", ["--weight-decay", "10"], "weight_decay must be below"),
