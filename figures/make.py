@@ -36,7 +36,8 @@ class Options:
     record: Path | None = None
     """Draw the one named figure from this folder (data.nc, manifest.json), into it."""
     keep: bool = False
-    """With --record: copy that record, compressed, to where the committed ones are, under its sim's name."""
+    """With --record: copy that record, compressed, to where the committed ones are, under the name of the figure, or
+    of its sim where no figure is named."""
     records: Path = HERE / "data"
     """Where NAME/data.nc and NAME/manifest.json are."""
     from_scratch: bool = False
@@ -63,8 +64,8 @@ def make(
     name: str, folder: Path, target: Path, look: str = "paper", *, pictures: dict[str, str] | None = None
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     """Draw one figure from the record in a folder; returns the record, and adds the report's picture to `pictures`."""
-    data, manifest = records.read(folder)
-    expected = found.DRAWN_FROM.get(name, name)
+    data, manifest = found.read(folder, HERE / "data")
+    expected = found.sim(name)
     if manifest["name"] != expected:
         raise ValueError(f"record must be one of the sim {expected}; {folder} is one of {manifest['name']}")
     figure = script(name).draw(data)
@@ -96,8 +97,8 @@ def main(options: Options) -> None:
             for name in options.names:
                 make(name, options.record, options.record / "figure", options.style)
             if options.keep:
-                name = records.read(options.record)[1]["name"]
-                print(f"kept    {keep.keep(options.record, options.records / name)}")
+                name = options.names[0] if options.names else records.read(options.record)[1]["name"]
+                print(f"kept    {keep.keep(options.record, found.folder(options.records, name))}")
             return
         names = options.names or [name for name in available() if _committed(options, name).is_file()]
         if not names:
@@ -123,7 +124,7 @@ def _committed(options: Options, name: str) -> Path:
 def _from_scratch(options: Options, name: str) -> None:
     """Run the sim, draw its figure, and say of each headline number whether it came out again."""
     before = records.read(_committed(options, name).parent) if _committed(options, name).is_file() else None
-    sim, config = (before[1]["name"], before[1]["config"]) if before else (name, {})
+    sim, config = (before[1]["name"], before[1]["config"]) if before else (found.sim(name), {})
     folder = again.run(sim, config, options.out / "records")
     data, _ = make(name, folder, options.out / name, options.style)
     print(again.compare(found.rows(name, before[0]) if before else [], found.rows(name, data)))

@@ -1,8 +1,15 @@
-"""The whole map: where nets memorize and where they generalize, under theory's own conditions.
+"""The whole map after one training time: where nets memorize and where they generalize.
 
 Left to right, top to bottom: the index D_gt/(D_gt + D_emp) at noisy training points; the memorized rate of denoised
 fresh points; which of the two analytic Jacobians the net's own is nearer to; the test loss. With very many samples
 f_emp itself approaches f_gt, and the index returns to ½.
+
+White points: measured boundary with its bootstrap band; it moves right with training time (figure phase_times). Red:
+where it would end, from the minimizer over all widths on data of the same settings; dashed with arrows where only a
+lower end is known. The other lines are conditions under which the stored solution (9) is exact, no predictions of the
+boundary: p = n, left of it every sample can have a neuron of its own; n = d + 1, no more samples can have pairwise
+negative cosines; one foreign neuron fires, left of it a noisy sample opens less than one other sample's gate on
+average; nλ = ‖x‖², left of it the decay erases no sample of mean norm.
 """
 
 import matplotlib.pyplot as plt
@@ -14,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from figures.look import limits as ends
 from figures.look import style
 
 PANELS = (
@@ -75,7 +83,7 @@ def _map(axes: Axes, data: xr.Dataset, name: str, label: str, limits: tuple[floa
 
 
 def _lines_and_boundary(axes: Axes, data: xr.Dataset) -> None:
-    """Theory as lines, the measured boundary as points with their band."""
+    """Conditions and the limit as lines, the measured boundary as points with their band."""
     x, y = data.attrs["x"], data.attrs["y"]
     for name, look in style.LINE_LOOKS.items():
         condition = data[f"condition_{name}"].transpose(f"fine_{y}", f"fine_{x}")
@@ -89,6 +97,7 @@ def _lines_and_boundary(axes: Axes, data: xr.Dataset) -> None:
                 linestyles=[look["linestyle"]],
                 linewidths=1.4,
             )
+    ends.mark(axes, data)
     for value in data[y].values:
         found = data.sel({y: value})
         place, low, high = (float(found[f"boundary{end}"]) for end in ("", "_low", "_high"))
@@ -103,8 +112,8 @@ def _handles(data: xr.Dataset) -> list[Line2D]:
         condition = data[f"condition_{name}"]
         if condition.min() < 0 < condition.max():
             shown = {**look, "color": "0.6"} if look["color"] == "white" else look
-            handles.append(Line2D([], [], label=f"theory: {condition.attrs['label']}", **shown))
+            handles.append(Line2D([], [], label=f"condition of (9): {condition.attrs['label']}", **shown))
     measured = Line2D(
         [], [], marker="o", linestyle="", color="white", mec="black", label=f"measured: index = {data.attrs['level']:g}"
     )
-    return [measured, *handles]
+    return [measured, *([ends.handle(data)] if data.attrs["x"] == "n" else []), *handles]

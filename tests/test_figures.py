@@ -13,12 +13,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 
 from dae_theory import compare, records
 from figures import make
-from figures.look import style
-from figures.records import again, found, keep
+from figures.look import limits, style
+from figures.records import again, found, keep, limit
 from figures.report.page import write
 from sims import launch
 
@@ -193,6 +194,41 @@ def test_the_opened_nets_are_those_of_the_map():
     # the same net up to float32 sums in another order; other nets of a cell differ by far more
     spread = (data["train_objective"].std("seed") / data["train_objective"].mean("seed")).median()
     assert float(abs(ratio - 1).median()) < 1e-2 * float(spread)
+
+
+def _with_minimizer(root, index, **changed):
+    """Folder of a minimizer's record with this index over n, and of the map's settings but for what is changed."""
+    from sims.measures import boundaries
+
+    data, manifest = records.read(DATA / "global_minimizer")
+    data = data.assign(index=index).drop_vars([name for name in data.variables if str(name).startswith("row_")])
+    folder = root / "global_minimizer"
+    folder.mkdir(parents=True)
+    compare.keep(data, [boundaries.limit(index)]).to_netcdf(folder / "data.nc", engine="h5netcdf")
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "config": {**manifest["config"], **changed}}))
+    return root
+
+
+def test_a_map_ends_where_the_minimizer_of_the_same_settings_does(tmp_path):
+    data, manifest = records.read(DATA / "phase_times")
+    minimizer = records.read(DATA / "global_minimizer")[0]
+    n = minimizer["n"].values
+    falling = minimizer["index"] * 0 + xr.DataArray(np.linspace(0.7, 0.4, len(n)), dims="n", coords={"n": n})
+
+    def end(root):
+        return limit.with_limit(data, manifest["config"], root).attrs
+
+    known = end(_with_minimizer(tmp_path / "known", falling))
+    assert n[0] < known["limit_low"] <= known["limit"] <= known["limit_high"] < n[-1]
+    beyond = end(_with_minimizer(tmp_path / "beyond", falling + 0.2))
+    assert beyond["limit_beyond"] == n[-1]
+    assert "limit" not in beyond
+    other = end(_with_minimizer(tmp_path / "other", falling, noise_std=0.7))
+    assert set(other) == set(data.attrs) == set(end(tmp_path / "none"))
+    for attributes, said in ((known, "n ="), (beyond, "right of"), (other, "not known")):
+        shown = data.assign_attrs(attributes)
+        assert said in limits.words(shown)
+        make.script("phase_times").draw(shown)
 
 
 def test_rows_are_judged_by_their_own_error_bars():

@@ -14,13 +14,13 @@ TIGHTER = {"paper": 1.0, "slide": 1.12}  # by how much a figure is smaller than 
 COLUMN = 3.4  # inches, one column of a two-column page
 PAGE = 7.0
 
-# theory's conditions keep one look in every figure; dashes tell them apart without colour
+# theory's conditions keep one look in every figure; dashes tell them apart without colour. What is no condition but a
+# prediction that fails (equal objective, were all gates right) stands in the rows alone
 LINE_LOOKS = {
     "width": {"color": "white", "linestyle": "-"},
     "angle": {"color": "#56B4E9", "linestyle": "--"},
     "isolation": {"color": "#E69F00", "linestyle": "-."},
     "decay": {"color": "#CC79A7", "linestyle": (0, (1, 1))},
-    "allocation": {"color": "#D55E00", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
 }
 
 

@@ -1,17 +1,33 @@
 """Which record a figure is drawn from, and the rows of it that belong to the figure."""
 
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
-from dae_theory import compare
+from dae_theory import compare, records
+from figures.records import limit
 
 DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record; its rows stand with that sim's figure
+MADE_BY = {"phase_times": "phase_diagram"}  # figures with a record of their own, made by a sim of another name
 
 
 def folder(root: Path, name: str) -> Path:
     """Where the record of a figure is."""
     return root / DRAWN_FROM.get(name, name)
+
+
+def sim(name: str) -> str:
+    """The sim that makes the record of a figure."""
+    return MADE_BY.get(name, DRAWN_FROM.get(name, name))
+
+
+def read(folder: Path, root: Path) -> tuple[xr.Dataset, dict[str, Any]]:
+    """A record as it is drawn, with its manifest: a phase diagram has its limit from the record under `root`."""
+    data, manifest = records.read(folder)
+    if manifest["name"] == "phase_diagram":
+        data = limit.with_limit(data, manifest["config"], root)
+    return data, manifest
 
 
 def rows(name: str, data: xr.Dataset) -> list[compare.Row]:

@@ -6,7 +6,7 @@ holds one net a cell. `explorer.js` draws the details of a cell from the JSON.
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import contourpy
@@ -16,6 +16,7 @@ import xarray as xr
 from matplotlib.colors import LogNorm, Normalize, to_hex
 
 from figures import phase_diagram
+from figures.look import limits as ends
 from figures.look import style
 
 CELLS = "phase_cells"
@@ -140,6 +141,7 @@ def _map(data: xr.Dataset) -> str:
         for line in _contour(data, name):
             path = " ".join(f"{across(px):.1f},{up(py):.1f}" for px, py in line)
             parts.append(f'<polyline points="{path}" {_stroke(look)}/>')
+    parts += _limit(data, across)
     parts += [_point(across(place), up(value), across(low), across(high)) for value, place, low, high in _found(data)]
     parts += ['<rect id="chosen" x="0" y="0" width="0" height="0"/>']
     for value in x.values:
@@ -182,6 +184,25 @@ def _contour(data: xr.Dataset, name: str) -> Sequence[np.ndarray]:
     return [np.asarray(line) for line in lines]
 
 
+def _limit(data: xr.Dataset, across: Callable[[float], float]) -> list[str]:
+    """Where the boundary ends, with its band; an arrow where only a lower end is known; nothing where nothing is."""
+    known, bottom = data.attrs, HEIGHT - BOTTOM
+    if "limit" in known:
+        low, high = across(known["limit_low"]), across(known["limit_high"])
+        band = f'<rect x="{low:.1f}" y="{TOP}" width="{high - low:.1f}" height="{bottom - TOP}"'
+        band += f' fill="{ends.COLOR}" fill-opacity="0.25" pointer-events="none"/>'
+        return [band, *_outlined(f"M{across(known['limit']):.1f} {TOP}V{bottom}", ends.LOOK)]
+    if "limit_beyond" in known:
+        place, middle = across(known["limit_beyond"]), (TOP + bottom) / 2
+        arrow = f"M{place:.1f} {middle}h18m-6 -5l6 5l-6 5"
+        return [*_outlined(f"M{place:.1f} {TOP}V{bottom}", ends.BEYOND), *_outlined(arrow, ends.LOOK)]
+    return []
+
+
+def _outlined(path: str, look: dict[str, Any]) -> list[str]:
+    return [f'<path class="outline" d="{path}"/>', f'<path d="{path}" {_stroke(look)}/>']
+
+
 def _found(data: xr.Dataset) -> list[tuple[float, float, float, float]]:
     """(y, boundary in x, its band) for every row that has one."""
     y = data.attrs["y"]
@@ -208,9 +229,16 @@ def _legend(data: xr.Dataset) -> str:
         if len(_contour(data, name)):
             words = data[f"condition_{name}"].attrs
             line = _key(f'<path d="M1 5H33" {_stroke(look)}/>')
-            entries.append(f"<li>{line} theory: {html.escape(words['label'])} ({html.escape(words['meaning'])})</li>")
+            entries.append(
+                f"<li>{line} condition of (9): {html.escape(words['label'])} ({html.escape(words['meaning'])})</li>"
+            )
     mark = _key('<circle class="boundary" cx="17" cy="5" r="4"/>')
     entries.append(f"<li>{mark} measured: index = {data.attrs['level']:g}, 95 % bootstrap band</li>")
+    if data.attrs["x"] == "n":
+        look = ends.LOOK if "limit" in data.attrs else ends.BEYOND
+        known = "limit" in data.attrs or "limit_beyond" in data.attrs
+        line = _key(f'<path d="M1 5H33" {_stroke(look)}/>') if known else ""
+        entries.append(f"<li>{line} {html.escape(ends.words(data))}</li>")
     return f'<ul class="legend">{"".join(entries)}</ul>'
 
 

@@ -39,15 +39,17 @@ def write(root: Path, names: Sequence[str], target: Path, pictures: Mapping[str,
     pictures = pictures or {}
     figures, tables = [], {}
     for name in names:
-        data, manifest = records.read(found.folder(root, name))
+        data, manifest = found.read(found.folder(root, name), root)
         module = importlib.import_module(f"figures.{name}")
         tables[name] = (module, found.rows(name, data), manifest)
         image = pictures.get(name) or _drawn(module, data)
         figures.append(_figure(name, module, image, tables[name][1], manifest))
     verify = _found(root / "verify")
     cells = _found(root / explorer.CELLS)
-    map_ = _found(root / "phase_diagram")
-    section = "" if map_ is None else explorer.section(map_[0], None if cells is None else cells[0])
+    map_ = root / "phase_diagram"
+    section = ""
+    if (map_ / "manifest.json").is_file():
+        section = explorer.section(found.read(map_, root)[0], None if cells is None else cells[0])
     page = Template((HERE / "page.html").read_text()).substitute(
         style=(HERE / "page.css").read_text(),
         script=(HERE / "explorer.js").read_text(),
