@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the modules below
     from dae_theory import (
         adapters,
         batches,
+        biases,
         bivariate,
         boundary,
         certify,
@@ -72,6 +73,7 @@ __version__ = "0.2.0"
 __all__ = [
     "adapters",
     "batches",
+    "biases",
     "bivariate",
     "boundary",
     "certify",
