@@ -81,6 +81,18 @@ def positive(name: str, value: Any) -> None:
         raise Refusal(f"{name} must be > 0; got {value}")
 
 
+def proportions(value: Any, components: int) -> Array:
+    """Refuse anything but proportions: one for every component, positive, summing to 1 within 1e-6."""
+    result = array("proportions", value, 1)
+    shape("proportions", result, (components,))
+    positive("proportions", result)
+    if not is_traced(result):
+        total = float(np.sum(np.asarray(result, dtype=np.float64)))
+        if abs(total - 1) > 1e-6:
+            raise Refusal(f"proportions must sum to 1 within 1e-6; got {total}")
+    return result
+
+
 def integer(name: str, value: Any, minimum: int) -> int:
     """An integer of at least `minimum`; booleans and fractions are refused."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -346,6 +346,12 @@ def test_refusals(key, weights, x, refused):
     with refused("proportions"):
         mixture = GaussianMixture(np.ones(3) / 3, x[:2], np.zeros((2, D, 1)))
         risk.mixture_network_distance(weights, weights, mixture, noise_std=SIGMA)
+    for wrong in ([0.3, 0.3], [1.5, -0.5]):
+        mixture = GaussianMixture(jnp.asarray(wrong), x[:2], jnp.zeros((2, D, 1)))
+        with refused("proportions"):
+            risk.mixture_network_distance(weights, weights, mixture, noise_std=SIGMA)
+        with refused("proportions"):
+            risk.mixture_loss(weights, mixture, noise_std=SIGMA)
     with refused("slope"):
         risk.affine_distance(weights, x, np.eye(3), np.zeros(D), noise_std=SIGMA)
     with refused("factors"):

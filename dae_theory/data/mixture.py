@@ -73,7 +73,7 @@ class GaussianMixture:
         factors = checks.array("factors", self.factors, 3).astype(means.dtype)
         if factors.shape[:2] != means.shape:
             raise Refusal(f"factors must have shape {means.shape} + (rank,) as means do; got {factors.shape}")
-        return GaussianMixture(_proportions(self.proportions, means.shape[0], means.dtype), means, factors)
+        return GaussianMixture(checks.proportions(self.proportions, means.shape[0]).astype(means.dtype), means, factors)
 
     def sample(self, key: Array, n: int) -> Samples:
         """n independent samples, labelled by their component.
@@ -131,17 +131,6 @@ class GaussianMixture:
         # Row-major noise: row i holds the same numbers whatever the number of rows (partitionable threefry).
         noise = jax.random.normal(noise_key, (labels.shape[0], self.rank), dtype=self.means.dtype)
         return Samples(place(labels, noise, self.means, self.factors), labels)
-
-
-def _proportions(value: Any, components: int, dtype: Any) -> Array:
-    proportions = checks.array("proportions", value, 1).astype(dtype)
-    checks.shape("proportions", proportions, (components,))
-    checks.positive("proportions", proportions)
-    if not checks.is_traced(proportions):
-        total = float(np.sum(np.asarray(proportions, dtype=np.float64)))
-        if abs(total - 1) > 1e-6:
-            raise Refusal(f"proportions must sum to 1 within 1e-6; got {total}")
-    return proportions
 
 
 def simplex_means(key: Array, *, dimension: int, components: int, radius: Any) -> Float[Array, "K d"]:
@@ -244,4 +233,4 @@ def simplex_mixture(
     orthonormal, _ = jnp.linalg.qr(directions)
     factors = jnp.asarray(spread, dtype=means.dtype) * orthonormal
     equal = np.full(components, 1 / components) if proportions is None else proportions
-    return GaussianMixture(_proportions(equal, components, means.dtype), means, factors)
+    return GaussianMixture(checks.proportions(equal, components).astype(means.dtype), means, factors)

@@ -86,8 +86,7 @@ def mixture_network_distance(a: Weights, b: Weights, mixture: Any, *, noise_std:
     both, means, noise_std = _difference(a, b, checks.array("means", mixture.means, 2), noise_std)
     factors = checks.array("factors", mixture.factors, 3).astype(means.dtype)
     checks.shape("factors", factors, (*means.shape, factors.shape[2]))
-    proportions = checks.array("proportions", mixture.proportions, 1).astype(means.dtype)
-    checks.shape("proportions", proportions, means.shape[:1])
+    proportions = checks.proportions(mixture.proportions, len(means)).astype(means.dtype)
     return _mixture_network(both, means, factors, proportions, noise_std**2)
 
 

@@ -161,6 +161,9 @@ def moments(weights: Weights, mean: Array, factor: Array, variance: Array) -> tu
 def mixture_loss(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Float[Array, ""]:
     """Exact test loss under a mixture (4), Σ_k ρ_k of `mixture_losses`; the mixture also has proportions (K,).
 
+    Raises:
+        ValueError: as `mixture_losses`, or proportions that are not positive or do not sum to 1.
+
     >>> import jax.numpy as jnp
     >>> from dae_theory import data, risk, theory
     >>> mixture = data.GaussianMixture(
@@ -175,9 +178,7 @@ def mixture_loss(weights: Weights, mixture: Any, *, noise_std: ArrayLike) -> Flo
     0.2995
     """
     losses = mixture_losses(weights, mixture, noise_std=noise_std)
-    proportions = checks.array("proportions", mixture.proportions, 1).astype(losses.dtype)
-    checks.shape("proportions", proportions, losses.shape)
-    return proportions @ losses
+    return checks.proportions(mixture.proportions, len(losses)).astype(losses.dtype) @ losses
 
 
 def shares(x: Array, samples: ArrayLike | None) -> Array:

@@ -84,12 +84,8 @@ def mixture_arrays(mixture: Any) -> tuple[Float[Array, " K"], Float[Array, "K d"
     """
     means = checks.array("means", mixture.means, ndim=2)
     factors = checks.array("factors", mixture.factors, ndim=3).astype(means.dtype)
-    proportions = checks.array("proportions", mixture.proportions, ndim=1).astype(means.dtype)
     checks.shape("factors", factors, (*means.shape, factors.shape[2]))
-    checks.shape("proportions", proportions, means.shape[:1])
-    checks.positive("proportions", proportions)
-    if not checks.is_traced(proportions) and abs(np.sum(np.asarray(proportions)) - 1) > 1e-6:
-        raise Refusal(f"proportions must sum to 1 within 1e-6; got {np.sum(np.asarray(proportions))}")
+    proportions = checks.proportions(mixture.proportions, len(means)).astype(means.dtype)
     return proportions, means, factors
 
 
