@@ -37,7 +37,7 @@ class Config:
     per_component: int = 400
     """Samples of each cluster."""
     dimension: int = 24
-    """d."""
+    """d of the data."""
     radius: float = 6.0
     """Norm of the duplicated samples and of the clusters' means."""
     spread: float = 1.5
@@ -45,13 +45,13 @@ class Config:
     noise_std: float = 0.2
     """σ of the noise, in the units of the data."""
     weight_decay: float = 0.02
-    """λ."""
+    """λ of (6)."""
     width: int = 60
-    """p."""
+    """p, neurons of each net."""
     shares: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)
     """Shares of the neurons that are kept at random."""
     seeds: int = 5
-    """Nets."""
+    """Replicates, one net each."""
     seed: int = 0
     """Root of all randomness."""
     steps: int = 5000
