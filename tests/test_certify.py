@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dae_theory import certify, data, risk, theory
-from dae_theory.model import Weights, denoise, pad_width
+from dae_theory.model import Weights, pad_width
 from dae_theory.randomness import derive
 
 ROWS, WIDTH, D, BATCH, STARTS = 24, 6, 10, 4, 8  # every problem below is padded to these, for one compilation
@@ -101,48 +101,6 @@ def _random(key, width: int = WIDTH, scale: float = 0.5) -> Weights:
     first, second = jax.random.split(key)
     draw = partial(jax.random.normal, shape=(D, width))
     return Weights(scale * draw(first), scale * draw(second))
-
-
-def test_the_pull_is_the_gradient_at_a_zero_decoder_column(key, simplex):
-    """∂L/∂w2 at w2 = 0 is −2g(w1): another route to [X5]."""
-    weights, direction = _random(derive(key, "net"), 4), jax.random.normal(derive(key, "u"), (D,))
-    unit = direction / jnp.linalg.norm(direction)
-
-    def loss(decoder):
-        wider = Weights(
-            jnp.concatenate([weights.decoder, decoder[:, None]], 1),
-            jnp.concatenate([weights.encoder, unit[:, None]], 1),
-        )
-        return risk.expected_loss(wider, simplex, noise_std=0.7, weight_decay=0.1)
-
-    pull = certify.newcomer_pull(weights, simplex, direction, noise_std=0.7)
-    np.testing.assert_allclose(pull, -0.5 * jax.grad(loss)(jnp.zeros(D)), rtol=1e-12, atol=1e-13)
-    padded = jnp.pad(simplex, ((0, 3), (0, 0)))
-    again = certify.newcomer_pull(weights, padded, direction, noise_std=0.7, samples=len(simplex))
-    np.testing.assert_allclose(again, pull, rtol=1e-13)
-
-
-def test_the_pull_is_the_mean_that_defines_it(key, simplex):
-    """Monte Carlo, in its own standard errors."""
-    weights, direction = _random(derive(key, "net"), 4, 0.4), jax.random.normal(derive(key, "u"), (D,))
-    draws = 100_000
-    x = jnp.tile(simplex, (draws // len(simplex), 1))
-    y = x + 0.7 * jax.random.normal(derive(key, "noise"), x.shape)
-    unit = direction / jnp.linalg.norm(direction)
-    values = (x - denoise(weights, y)) * jax.nn.relu(y @ unit)[:, None]
-    z = (jnp.mean(values, 0) - certify.newcomer_pull(weights, simplex, direction, noise_std=0.7)) / (
-        jnp.std(values, 0) / np.sqrt(draws)
-    )
-    assert np.max(np.abs(z)) < 5
-
-
-def test_the_pull_beside_the_memorizing_solution_is_theorys(simplex):
-    numbers = {"noise_std": 0.1, "weight_decay": 1e-3}
-    weights = theory.memorizing_weights(simplex, **numbers)
-    for direction in np.eye(D):
-        expected = theory.newcomer_pull(simplex, direction, **numbers)
-        measured = certify.newcomer_pull(weights, simplex, direction, noise_std=0.1)
-        np.testing.assert_allclose(measured, expected, atol=1e-12)
 
 
 def test_memorizing_weights_are_certified(simplex):
@@ -314,32 +272,3 @@ def test_no_local_minimum_is_improved_by_a_random_step(key, simplex):
             assert improved == 0, f"{point.name}: {found.verdict}, yet {improved} of 120 steps lower the loss"
     assert 120 * len(codes) >= 1000
     assert {certify.SADDLE, certify.GLOBAL, certify.LOCAL_IN_WIDTH} <= set(codes)
-
-
-def test_refusals(simplex, refused):
-    weights = theory.memorizing_weights(simplex, noise_std=0.1, weight_decay=1e-3)
-    good = {"noise_std": 0.1, "weight_decay": 1e-3}
-    with refused("noise_std"):
-        certify.certify(weights, simplex, noise_std=0.0, weight_decay=1e-3)
-    with refused("weight_decay"):
-        certify.polish(weights, simplex, noise_std=0.1, weight_decay=-1.0)
-    with refused("x"):
-        certify.certify(weights, simplex[:, :-1], **good)
-    with refused("float64"):
-        certify.certify(jax.tree.map(jnp.float32, weights), simplex.astype(jnp.float32), **good)
-    with refused("starts"):
-        certify.certify(weights, simplex, **good, starts=0)
-    with refused("tolerance"):
-        certify.polish(weights, simplex, **good, tolerance=0.0)
-    with refused("samples"):
-        certify.certify(weights, simplex, **good, samples=9)
-    with refused("neurons"):
-        certify.certify(weights, simplex, **good, neurons=4)
-    with refused("neurons"):
-        certify.certify(weights, simplex, **good, neurons=6)
-    with refused("weights"):
-        certify.certify(pad_width(weights, 500), simplex, **good)
-    with refused("newton_steps"):
-        certify.polish(pad_width(weights, 500), simplex, **good)
-    with refused("direction"):
-        certify.newcomer_pull(weights, simplex, jnp.zeros(D), noise_std=0.1)
