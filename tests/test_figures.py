@@ -231,24 +231,6 @@ def test_a_map_ends_where_the_minimizer_of_the_same_settings_does(tmp_path):
         make.script("phase_times").draw(shown)
 
 
-def test_rows_are_judged_by_their_own_error_bars():
-    members = np.asarray([0.9, 1.0, 1.1, 1.0])
-    assert compare.mean("a", "e", members, 1.0).verdict == "agrees"
-    assert compare.mean("a", "e", members, 2.0).verdict == "differs"
-    assert compare.mean("a", "e", members, 0.5, relation="≥").verdict == "agrees"
-    assert compare.mean("a", "e", members, 0.5, relation="≤").verdict == "differs"
-    assert compare.mean("a", "e", members, 1.01, relation="≥").verdict == "undecided"
-    assert compare.mean("a", "e", [1.0, np.nan], 1.0).verdict == "undecided"
-    assert compare.share("a", "e", 10, 10, 1.0).verdict == "agrees"
-    assert compare.share("a", "e", 0, 10, 1.0).verdict == "differs"
-    assert compare.interval("a", "e", 1.0, 0.9, 1.1, 1.05).verdict == "agrees"
-    assert compare.number("a", "e", 1.0, 1.05, tolerance=0.01).verdict == "differs"
-    assert compare.number("a", "e", 1.0, 0.99, tolerance=0.02, relation="≤").verdict == "agrees"
-    assert compare.number("a", "e", 1.0, 1.01, relation="≥").verdict == "differs"
-    assert compare.number("a", "e", np.nan, 1.0).verdict == "differs"
-    assert compare.number("a", "e", 1.0).verdict == "measured"
-
-
 def test_two_runs_agree_within_their_own_error_bars():
     one, other = (compare.mean("a", "e", np.asarray([0.9, 1.0, 1.1]) + shift) for shift in (0.0, 0.1))
     far = compare.mean("a", "e", np.asarray([2.9, 3.0, 3.1]))
