@@ -98,6 +98,6 @@ def _mean(values: xr.DataArray, dim: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ticks(axis: Any, values: np.ndarray) -> None:
-    axis.set_major_locator(FixedLocator(values))
+    axis.set_major_locator(FixedLocator(values.tolist()))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

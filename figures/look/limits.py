@@ -32,7 +32,7 @@ def mark(axes: Axes, data: xr.Dataset) -> None:
         place = data.attrs["limit_beyond"]
         axes.axvline(place, path_effects=OUTLINE, **BEYOND)
         for height in HEIGHTS:
-            arrow = {
+            arrow: dict[str, Any] = {
                 "arrowstyle": "-|>",
                 "color": COLOR,
                 "lw": 1.4,
@@ -42,11 +42,12 @@ def mark(axes: Axes, data: xr.Dataset) -> None:
             }
             # from the line to a point 30 % further right
             transform = axes.get_xaxis_transform()
-            ends = {"xytext": (place, height), "xy": (1.3 * place, height)}
+            ends: dict[str, Any] = {"xytext": (place, height), "xy": (1.3 * place, height)}
             axes.annotate("", **ends, xycoords=transform, textcoords=transform, arrowprops=arrow)
 
 
 def handle(data: xr.Dataset) -> Line2D:
     """The limit's entry in a legend."""
-    look = LOOK if "limit" in data.attrs else BEYOND if "limit_beyond" in data.attrs else {"linestyle": ""}
+    nothing: dict[str, Any] = {"linestyle": ""}
+    look = LOOK if "limit" in data.attrs else BEYOND if "limit_beyond" in data.attrs else nothing
     return Line2D([], [], label=words(data), **look)
