@@ -35,8 +35,9 @@ def draw(data: xr.Dataset) -> Figure:
     grid[1, 1].legend(handles=[line])
     style.panel_letter(grid[1, 1], "d", "test loss (open: linear model)")
     given = data.attrs
+    words = " with biases" if given.get("biases") else ""
     figure.suptitle(
-        rf"{given['data']}, $d={given['dimension']}$, $p={given['width']}$, $\sigma={given['noise_std']:g}$,"
+        rf"{given['data']}, $d={given['dimension']}$, $p={given['width']}${words}, $\sigma={given['noise_std']:g}$,"
         rf" $\lambda=0$; {given['steps']} steps of gradient descent; mean ± SEM over {data.sizes['seed']} seeds;"
         "\noutput at initialization subtracted",
         x=0.01,

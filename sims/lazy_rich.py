@@ -20,7 +20,7 @@ import optax
 import xarray as xr
 from jax import Array
 
-from dae_theory import boundary, compare, training
+from dae_theory import biases, boundary, compare, training
 from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
@@ -53,6 +53,8 @@ class Config:
     """σ."""
     width: int = 48
     """p."""
+    biases: bool = False
+    """Nets with biases of the encoder."""
     steps: int = 4000
     """Optimizer steps."""
     batch_size: int = 32
@@ -78,7 +80,7 @@ class Config:
             batch_size=self.batch_size,
             optimizer=optax.sgd,
             schedule=training.constant_rate,
-            denoiser=denoiser,
+            denoiser=biases.with_biases(denoiser) if self.biases else denoiser,
             hashed_noise=True,
         )
 
@@ -138,6 +140,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         truth=source.truth_is,
         dimension=int(worlds.pool.shape[-1]),
         width=config.width,
+        biases=int(config.biases),
         noise_std=config.noise_std,
         steps=config.steps,
         learning_rate=config.learning_rate,
@@ -150,11 +153,12 @@ def _models(point: dict[str, Array], worlds: World, *, config: Config, source: s
     world = jax.tree.map(lambda leaf: leaf[point["seed"]], worlds)
     rows = world.rows(point["n"], jnp.ones((), point["n"].dtype), max(config.samples))
     scale, key = point["scale"].astype(rows.x.dtype), derive(root, "nets", point["seed"])
+    x = biases.with_constant(rows.x) if config.biases else rows.x
     start = training.initial_weights(
-        key, rows.x.shape[1], config.width, scale=scale, tied=False, neurons=config.width, dtype=rows.x.dtype
+        key, x.shape[1], config.width, scale=scale, tied=False, neurons=config.width, dtype=x.dtype
     )
     trained = {
-        name: training.train(key, rows.x, config.settings(scale, model), samples=rows.samples)
+        name: training.train(key, x, config.settings(scale, model), samples=rows.samples)
         for name, model in lazy.MODELS.items()
     }
     found = lazy.beside(
@@ -274,10 +278,11 @@ def describe(data: xr.Dataset) -> str:
             mean = data.sel(n=n, scale=scale).mean("seed")
             lines.append([f"{n}", f"{scale:g}", *(f"{float(mean[name]):.3g}" for name in names)])
     given = data.attrs
+    biased = " with biases" if given["biases"] else ""
     words = (
-        f"{given['data']}, d = {given['dimension']}, p = {given['width']}, σ = {given['noise_std']:g}, no weight decay,"
-        f" {given['steps']} steps; means over {data.sizes['seed']} seeds; index 1 = memorizing, f_gt is the"
-        f" {given['truth']}; apart: ‖f − linear‖/‖f‖ at noisy training points"
+        f"{given['data']}, d = {given['dimension']}, p = {given['width']}{biased}, σ = {given['noise_std']:g}, no"
+        f" weight decay, {given['steps']} steps; means over {data.sizes['seed']} seeds; index 1 = memorizing,"
+        f" f_gt is the {given['truth']}; apart: ‖f − linear‖/‖f‖ at noisy training points"
     )
     return "\n".join([launch.wrap(words), "", launch.table(lines, head), *nets.told_diverged(data["finite"])])
 

@@ -42,6 +42,8 @@ def test_drift_is_the_relative_change_of_the_kernel(y):
     expected = jnp.linalg.norm((after - before).ravel()) / jnp.linalg.norm(before.ravel())
     np.testing.assert_allclose(dynamics.kernel_drift(weights, start, y), expected, rtol=1e-12)
     assert dynamics.kernel_drift(start, start, y) == 0
+    some = jnp.linalg.norm((after - before)[..., :2, :2].ravel()) / jnp.linalg.norm(before[..., :2, :2].ravel())
+    np.testing.assert_allclose(dynamics.kernel_drift(weights, start, y, outputs=2), some, rtol=1e-12)
     twice = jax.tree.map(lambda leaf: 2 * leaf, start)  # K is a square in the weights
     np.testing.assert_allclose(dynamics.kernel_drift(twice, start, y), 3, rtol=1e-12)
     np.testing.assert_allclose(dynamics.weight_movement(twice, start), 1, rtol=1e-12)
@@ -136,5 +138,7 @@ def test_refusals(y, refused):
         dynamics.tangent_kernel(weights, y, y[:, :2])
     with refused("y"):
         dynamics.kernel_drift(weights, weights, y[0])
+    with refused("outputs"):
+        dynamics.kernel_drift(weights, weights, y, outputs=D + 1)
     with refused("y"):
         dynamics.kernel_drift(weights, Weights(jnp.ones((2, P)), jnp.ones((2, P))), y)

@@ -49,7 +49,9 @@ def _kernel_row(weights: Weights, y: Float[Array, " d"], other: Float[Array, "k 
     return decoded + (hidden_other @ hidden)[:, None, None] * jnp.eye(y.shape[0], dtype=decoded.dtype)[None]
 
 
-def kernel_drift(weights: Weights, start: Weights, y: Float[Array, "m d"]) -> Float[Array, ""]:
+def kernel_drift(
+    weights: Weights, start: Weights, y: Float[Array, "m d"], *, outputs: int | None = None
+) -> Float[Array, ""]:
     """‖K − K₀‖_F/‖K₀‖_F over all pairs of rows of y, such as noisy training points; row by row, nothing is held.
 
     0 for a lazy run. Infinite or NaN where every neuron is silent on every row at the start.
@@ -58,9 +60,10 @@ def kernel_drift(weights: Weights, start: Weights, y: Float[Array, "m d"]) -> Fl
         weights: the weights now, (d, p) each.
         start: the weights at the start, of any width.
         y: inputs, (m, d).
+        outputs: how many coordinates of f count, from the first on; all by default. With `biases` the last does not.
 
     Raises:
-        ValueError: inputs of another dimension than the weights.
+        ValueError: inputs of another dimension than the weights, or outputs out of range.
 
     >>> import jax
     >>> import jax.numpy as jnp
@@ -71,10 +74,12 @@ def kernel_drift(weights: Weights, start: Weights, y: Float[Array, "m d"]) -> Fl
     0.0 3.0
     """
     y = _inputs("y", _inputs("y", y, weights), start)
+    if outputs is not None:
+        checks.count("outputs", outputs, 1, y.shape[1], "the columns of y")
 
     def squares(row: Array) -> tuple[Array, Array]:
-        before = _kernel_row(start, row, y)
-        return jnp.sum((_kernel_row(weights, row, y) - before) ** 2), jnp.sum(before**2)
+        after, before = (_kernel_row(here, row, y)[:, :outputs, :outputs] for here in (weights, start))
+        return jnp.sum((after - before) ** 2), jnp.sum(before**2)
 
     change, size = jax.lax.map(squares, y)
     return jnp.sqrt(jnp.sum(change) / jnp.sum(size))

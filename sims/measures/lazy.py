@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from dae_theory import dynamics, theory
+from dae_theory import biases, dynamics, theory
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from sims.worlds.sources import Source, TrainingRows, World
@@ -33,7 +33,7 @@ def beside(
 
     Args:
         key: of the noise.
-        start: weights at initialization, (d, p).
+        start: weights at initialization, (d, p); with biases (d + 1, p).
         ends: weights of every one of `MODELS` at the end.
         rows: training samples.
         world: their world.
@@ -49,18 +49,26 @@ def beside(
     here, clean = y[:evaluation], clean[:evaluation]
     best = source.truth_denoiser(world.truth, noise_std)
     truth, empirical = best(here), theory.empirical_denoiser(x, noise_std, samples=rows.samples)(here)
+    biased, dimension = start.dimension > x.shape[1], x.shape[1]
+
+    def inputs(y: Array) -> Array:
+        return biases.with_constant(y) if biased else y
+
+    def read(weights: Weights) -> Weights:
+        return Weights(weights.decoder[:dimension], weights.encoder)
+
     found, outputs, start = {"best_test_loss": square(best(fresh) - world.fresh)}, {}, double(start)
     for name, model in MODELS.items():
         weights = double(ends[name])
-        output = outputs[name] = model(weights, start, here)
+        output = outputs[name] = model(weights, start, inputs(here))[:, :dimension]
         to_truth, to_empirical = square(output - truth), square(output - empirical)
         found |= {
             f"{name}_index": to_truth / (to_truth + to_empirical),
             f"{name}_train_loss": square(output - clean),
-            f"{name}_test_loss": square(model(weights, start, fresh) - world.fresh),
-            f"{name}_movement": dynamics.weight_movement(weights, start),
+            f"{name}_test_loss": square(model(weights, start, inputs(fresh))[:, :dimension] - world.fresh),
+            f"{name}_movement": dynamics.weight_movement(read(weights), read(start)),
         }
-    found["drift"] = dynamics.kernel_drift(double(ends["net"]), start, y[:kernel_points])
+    found["drift"] = dynamics.kernel_drift(double(ends["net"]), start, inputs(y[:kernel_points]), outputs=dimension)
     apart = square(outputs["net"] - outputs["linear"])
     return found | {"distance": jnp.sqrt(apart / square(outputs["net"]))}
 
