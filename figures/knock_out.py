@@ -2,7 +2,7 @@
 
 Left: what a sample loses when its most active neuron is silenced, as a share of what was stored, one point a net; (9)
 says 1 for duplicated samples. In one net (1500 steps) the rest was neither noise (σ = 0 gives the same) nor unmerged
-copies (cosine .99 and .9 give the same), but oblique neurons, cosine about .6, that open on no other duplicate.
+copies (cosine .99 and .9 give the same); in the sample looked at, oblique neurons (cosine about .6) carried it.
 
 Right: loss when only a random share of the neurons is kept (and rescaled), before and
 after merging parallel copies: copies are redundant, so the trained net (filled) loses less than the merged (open).
