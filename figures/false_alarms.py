@@ -5,6 +5,8 @@ AUROC ½; ignoring that crops share a source loses coverage. Right: tables with 
 on its own alarms in nearly every second table, intervals for all rows together in 5 % or fewer.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -48,7 +50,7 @@ def draw(data: xr.Dataset) -> Figure:
     return figure
 
 
-def _shares(axes: Axes, values: xr.DataArray, above: float, *, color: str, fmt: str, **look: str) -> None:
+def _shares(axes: Axes, values: xr.DataArray, above: float, *, color: str, fmt: str, **look: Any) -> None:
     """Shares in percent, one line of the axis each, with their intervals."""
     stacked = values.stack(kind=("memorized", "crops")).transpose("kind", "table").values
     rows = [compare.share("share", "", int(kind.sum()), kind.size) for kind in stacked]

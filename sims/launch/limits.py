@@ -52,7 +52,7 @@ def distinct(config: Any, *names: str, count: int = 1) -> None:
     for name in names:
         values = given[name]
         if len(values) < count or len(set(values)) != len(values):
-            few = "" if count == 1 else f"{count} or more "
+            few = f"{count} or more " if count > 1 or not values else ""
             raise Refusal(f"{option(name)} must be {few}distinct values; got {list(values)}")
 
 

@@ -21,7 +21,7 @@ class Progress:
 
     def __init__(self, total: int, name: str, *, stream: TextIO | None = None, shown: bool = True):
         self._stream = stream or sys.stderr
-        self._total, self._name, self._done = total, name, 0
+        self._total, self._name, self._done, self._before = total, name, 0, 0
         self._bar: Any = None
         self._lines = False
         if shown and self._stream.isatty():
@@ -30,6 +30,10 @@ class Progress:
             self._lines = shown
         self._started = self._last_time = time.monotonic()
         self._last_share = 0.0
+
+    def already(self, count: int) -> None:
+        """That many of the models to be reported were finished by an earlier run: they say nothing of the rate."""
+        self._before += count
 
     def update(self, count: int = 1) -> None:
         """Some more models are finished."""
@@ -52,7 +56,8 @@ class Progress:
     def _say(self) -> None:
         now = time.monotonic()
         share, passed = self._done / max(self._total, 1), now - self._started
-        left = f", {passed / share - passed:.0f} s to go" if 0 < share < 1 else ""
+        own = self._done - self._before
+        left = f", {passed / own * (self._total - self._done):.0f} s to go" if own > 0 and share < 1 else ""
         print(
             f"{self._name}: {self._done} of {self._total} models ({share:.0%}), {passed:.0f} s{left}",
             file=self._stream,

@@ -59,10 +59,13 @@ class Run:
     def _options(self, part: str, options: dict[str, Any]) -> dict[str, Any]:
         if self.executor is not None:
             options = {name: value for name, value in options.items() if name != "devices"}  # workers take their own
+        store = self.record.chunks(part)
+        if self._progress is not None:
+            self._progress.already(sum(stop - start for start, stop in store.spans()))
         return {
             "chunk": self.launch.chunk,
             "memory_budget": int(self.launch.memory_gib * 1024**3),
-            "store": self.record.chunks(part),
+            "store": store,
             "executor": self.executor,
             "patience": self.launch.patience,
             **options,

@@ -29,6 +29,7 @@ MANIFOLDS = {
 }
 IMAGES = {"digits": None, "mnist": 14, "faces": 16, "fashion": 14}
 DENSE = 4096
+LEAST = 8  # images, of which two are held out and the others give a mean and directions
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,12 @@ def _manifold(config: SourceConfig, family: Any) -> Source:
 
 def _images(config: SourceConfig) -> Source:
     size = config.size or IMAGES.get(config.data)
-    images = data.load_images(config.data, size=size, center=config.center)
+    try:
+        images = data.load_images(config.data, size=size, center=config.center)
+    except ValueError as error:
+        raise Refusal(f"--data {config.data} cannot be used: {error}") from error
+    if len(images.x) < LEAST:
+        raise Refusal(f"--data must hold at least {LEAST} images; {config.data} holds {len(images.x)}")
     x = np.asarray(images.x, float)
     labels = np.zeros(len(x), int) if images.labels is None else np.unique(images.labels, return_inverse=True)[1]
     if np.bincount(labels).min() < 2 * config.image_rank:
