@@ -103,6 +103,7 @@ def _random(key, width: int = WIDTH, scale: float = 0.5) -> Weights:
     return Weights(scale * draw(first), scale * draw(second))
 
 
+@pytest.mark.slow
 def test_memorizing_weights_are_certified(simplex):
     """The simplex n = p = 5 of theory: gradient at rounding, no flat direction, pulls of exactly λ."""
     points = [memorizing(simplex, noise_std, 1e-3) for noise_std in (0.05, 0.08, 0.1, 0.2)]
@@ -118,6 +119,7 @@ def test_memorizing_weights_are_certified(simplex):
     assert unsure.verdict == "not stationary"
 
 
+@pytest.mark.slow
 def test_polishing_reaches_a_minimizer_and_stays_there(key, simplex):
     starts = [Point(_random(derive(key, "start", k)), simplex, 0.6, 1e-3) for k in range(BATCH)]
     once = polished(starts)
@@ -251,6 +253,7 @@ def _points(key, simplex) -> list[Point]:
     ]
 
 
+@pytest.mark.slow
 def test_no_local_minimum_is_improved_by_a_random_step(key, simplex):
     """1e-3 in 120 random directions of each point: of all weights, of one neuron, and along the symmetries."""
     points = _points(key, simplex)

@@ -108,6 +108,7 @@ def _settings(**changes):
     return diffusion.Settings(**({"steps": 24, "batch_size": 16, "chunk": 8, "learning_rate": 1e-3} | changes))
 
 
+@pytest.mark.slow
 def test_the_loss_of_white_gaussian_data_is_one_at_the_start(key):
     """w(σ) E‖x̂₀ − x‖²/d = (σ² + s²)/(σs)² · σ²s²/(σ² + s²) = 1 at the start, whatever σ is."""
     x = 0.5 * jax.random.normal(derive(key, "data"), (20_000, 64), jnp.float32)
@@ -131,6 +132,7 @@ class _Interrupted(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["relu", "deep"])
 def test_a_run_cut_and_resumed_ends_with_the_same_bits(key, kind, tmp_path):
     pytest.importorskip("orbax.checkpoint")

@@ -151,6 +151,7 @@ def test_descent_at_small_rates_follows_the_flow_to_first_order(weights, x):
     np.testing.assert_allclose(-np.diff(np.log2(errors)), 1, atol=0.1)
 
 
+@pytest.mark.slow
 def test_stochastic_descent_follows_the_flow_with_noise_like_the_root_of_the_rate(x):
     keys = jax.random.split(jax.random.key(6), 64)
 
@@ -186,6 +187,7 @@ def test_a_mixture_of_points_is_its_samples(weights, x):
         np.testing.assert_allclose(leaf, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_flow_on_a_mixture_is_the_limit_of_many_samples(weights, mixture):
     limit = _at(dynamics.gradient_flow(weights, mixture, times=TIMES, **NUMBERS), 2)
     draws = jax.vmap(lambda key: mixture.sample(key, 800).x)(jax.random.split(jax.random.key(7), 12))

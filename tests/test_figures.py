@@ -254,6 +254,7 @@ def test_a_record_of_uncommitted_sources_is_not_kept(tmp_path):
         keep.keep(dirty, tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_from_scratch_runs_the_sim_again_and_compares(tmp_path, capsys):
     from sims import zero_columns
 

@@ -40,6 +40,7 @@ def test_memorizing_nets_store_the_samples_of_equation_9(key, weight_decay):
     assert np.all(found.surplus < 0.01)
 
 
+@pytest.mark.slow
 def test_generalizing_nets_hold_the_blocks_of_theorem_3_1(key):
     mixture = data.simplex_mixture(
         derive(key, "mixture"), dimension=16, components=3, radius=6.0, rank=2, spread=0.3, clean=True

@@ -33,7 +33,7 @@ def start(path: Path | None = None) -> bool:
     Returns:
         Whether they are kept.
     """
-    if jax.config.values["jax_compilation_cache_dir"] is not None:
+    if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
         return True
     path = folder() if path is None else path
     probe = path / f".{uuid.uuid4().hex}"
@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the folder and its size; `--clear` empties it."""
     parser = argparse.ArgumentParser(prog="python -m sims.launch.cache", description=__doc__)
     parser.add_argument("--clear", action="store_true", help="drop every compiled program")
-    place = Path(jax.config.values["jax_compilation_cache_dir"] or folder())
+    told = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    place = Path(told or folder())
     if parser.parse_args(arguments).clear:
         shutil.rmtree(place, ignore_errors=True)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
