@@ -141,6 +141,7 @@ def test_failure_is_data(key, simplex):
     assert int(short.steps) == 3
 
 
+@pytest.mark.slow
 def test_flat_directions_are_counted_and_predicted(simplex):
     """Rotations of a block, mixtures of parallel copies, and without decay all weights of the same function."""
     stored, free = memorizing(simplex, 0.1, 1e-3), memorizing(simplex, 0.1, 0.0)
@@ -216,6 +217,7 @@ def test_nothing_is_the_minimizer_under_a_large_decay(simplex):
     assert saddle.verdict == "saddle"
 
 
+@pytest.mark.slow
 def test_loss_over_growth_bounds_every_width(key, simplex):
     """L/growth ≤ the loss of any net, at a stationary point: here of wider ones, polished from many starts."""
     numbers = {"noise_std": 0.6, "weight_decay": 2e-2}

@@ -26,6 +26,7 @@ def finished(tmp_path_factory):
     return _phase(tmp_path_factory.mktemp("finished"))
 
 
+@pytest.mark.slow
 def test_a_damaged_record_ends_in_a_sentence_and_again_replaces_it(finished, tmp_path, capsys):
     root = finished.root
     whole = finished.read()

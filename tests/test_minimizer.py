@@ -11,6 +11,7 @@ from dae_theory.certify.objective import checked
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 
+pytestmark = pytest.mark.slow  # searches of many ascents
 STARTS = 32
 
 

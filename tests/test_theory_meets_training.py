@@ -27,6 +27,7 @@ def _learned(x, width, weight_decay, *, steps, rate=1e-2):
     return jax.tree.map(lambda w: jnp.asarray(w, jnp.float64), weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight_decay", [0.05])
 def test_memorizing_nets_store_the_samples_of_equation_9(key, weight_decay):
     x = data.simplex_means(key, dimension=32, components=5, radius=3.0)
