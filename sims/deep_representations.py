@@ -19,7 +19,7 @@ from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from dae_theory.representation import ORIENTATION
 from sims import launch
-from sims.launch import limits
+from sims.launch import contents, limits
 from sims.measures.cases import Case, reproduced
 from sims.nets.images import ImageSet, check_deep, deep_net, image_set
 from sims.worlds.activations import Activations, pooled, read_activations
@@ -30,7 +30,7 @@ from sims.worlds.images import ImagesConfig
 class Config:
     """Compare how spiky a deep net's activations are where it memorizes and where it generalizes."""
 
-    activations: str = ""
+    activations: str = field(default="", metadata=contents.PATH)
     """File (.npz) with activations of another network; empty: train our own."""
     pictures: ImagesConfig = field(default_factory=partial(ImagesConfig, size=12))
     few: int = 24

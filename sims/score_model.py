@@ -10,7 +10,7 @@ memorized and others beside it; without it, scores are recorded and no table can
 scores.csv beside the record as well, the most suspicious image first.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +21,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import compare, data, detection, files, model, theory
+from dae_theory import compare, data, detection, model, theory
 from dae_theory.checks import Refusal
 from dae_theory.data.folder import image_files
 from dae_theory.randomness import derive
 from sims import launch
-from sims.launch import limits
+from sims.launch import contents, limits
 from sims.measures import suspects
 from sims.measures.tables import CONTROLS, score_lines
 from sims.nets import foreign
@@ -41,13 +41,13 @@ class Config:
     other.
     """
 
-    activations: str = ""
+    activations: str = field(default="", metadata=contents.PATH)
     """File (.npz) with activations, or `demo`: the analytic network of a hybrid mixture, where the answer is known."""
-    pipeline: str = ""
+    pipeline: str = field(default="", metadata=contents.PATH)
     """Folder or name of a diffusers pipeline (needs the extra torch)."""
     module: str = ""
     """package.module:factory of a torch denoiser, from noised images (b, c, h, w) in [−1, 1] to clean ones."""
-    weights: str = ""
+    weights: str = field(default="", metadata=contents.PATH)
     """Its weights, as torch.save(net.state_dict(), FILE) writes them."""
     untrained: bool = True
     """Compare with the same module without its weights, which can have memorized nothing."""
@@ -59,7 +59,7 @@ class Config:
     """Height and width that images are cut to; 0 leaves them as they are."""
     rank_by: str = ""
     """Score by which images are ordered in scores.csv; by default the denoising loss at the first noise level."""
-    images: str = ""
+    images: str = field(default="", metadata=contents.PATH)
     """Folder of images for the pipeline or module."""
     memorized: str = "memorized"
     """Subfolder of images with the memorized ones."""
@@ -79,15 +79,13 @@ class Config:
     """Bootstrap resamples."""
     seed: int = 0
     """Root of all randomness."""
-    digest: str = ""
-    """Leave empty: filled in from the contents of the inputs, so that changed inputs are another record."""
 
 
 SMOKE = {"activations": DEMO, "resamples": 50}
 
 
 def resolve(config: Config) -> Config:
-    """Refuse what cannot be run, and fill in the digest of the inputs."""
+    """Refuse what cannot be run."""
     if config.pipeline and config.activations == DEMO:
         config = replace(config, activations="")  # --smoke --pipeline ...
     if config.module and config.activations == DEMO:
@@ -107,9 +105,7 @@ def resolve(config: Config) -> Config:
         raise Refusal(f"--fpr must lie in (0, 1); got {config.fpr}")
     if config.activations not in ("", DEMO):
         read_activations(config.activations)
-    given = [config.activations] if config.activations else [config.pipeline or config.weights, config.images]
-    there = [files.digest(path)[:16] for path in given if path not in ("", DEMO) and Path(path).exists()]
-    return replace(config, digest="-".join(there))
+    return config
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:

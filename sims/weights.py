@@ -19,10 +19,9 @@ from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, constant_rate, warmup_then_decay
 from sims import launch
-from sims.launch import limits
+from sims.launch import contents, limits
 from sims.measures import columns
 from sims.nets.side_by_side import OPTIMIZERS, one, published, train_nets
-from sims.worlds.images import contents
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def resolve(config: Config) -> Config:
     limits.at_least(config, seeds=1, few=2, many=config.few, steps=1, batch_size=1, width=config.few)
     limits.at_least(config, few_size=3, many_size=3, few_decays=0, many_decay=0)  # pictures of eight directions
     limits.above_zero(config, "noise_std", "few_learning_rate", "many_learning_rate")
-    digest = "+".join(filter(None, (contents("sets", name) for name in config.sets)))
+    digest = "+".join(filter(None, (contents.digest("sets", name) for name in config.sets)))
     for name in config.sets:
         count = len(data.load_images(name, size=_side(name, config.few_size)).x)
         if count < config.few:

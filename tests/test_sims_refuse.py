@@ -1,11 +1,14 @@
 """What a user may get wrong is refused before anything is trained, naming the option; contents decide the record."""
 
+import dataclasses
 import importlib
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from sims import launch
+from sims import launch, phase_diagram
+from sims.launch import contents
 from sims.worlds.activations import read_activations
 
 
@@ -141,36 +144,89 @@ def test_a_column_of_labels_is_a_vector_and_controls_are_read(tmp_path):
     assert saved.denoised is not None
 
 
-def _digests(name, *arguments):
+def _identity(name, *arguments):
+    """What the sim's record is found by, before what is left open is filled in: that reads no images."""
     sim = importlib.import_module(f"sims.{name}").SIM
     config, _ = launch.parse(sim.name, sim.config, sim.smoke, ["--smoke", *arguments])
-    given = launch.flat(sim.resolve(config))
-    return {field: given[field] for field in ("digest", "images_digest") if field in given}
+    return contents.identity(config)
 
 
 @pytest.mark.parametrize("name", ["score_model", "deep_representations"])
-def test_the_contents_of_a_file_decide_the_record(name, tmp_path):
+def test_the_contents_of_activations_decide_the_record(name, tmp_path, monkeypatch):
     one, renamed, other = (
-        _digests(name, "--activations", _saved(tmp_path / f"{file}.npz", **(GOOD | {"layer": factor * np.eye(6)})))
+        _identity(name, "--activations", _saved(tmp_path / f"{file}.npz", **(GOOD | {"layer": factor * np.eye(6)})))
         for file, factor in (("a", 1), ("b", 1), ("c", 2))
     )
-    assert one["digest"]
     assert one == renamed
     assert one != other
+    monkeypatch.chdir(tmp_path)
+    assert _identity(name, "--activations", "a.npz") == one
+    assert str(tmp_path) not in str(one)
 
 
-def test_the_contents_of_a_folder_of_images_decide_the_record_also_at_equal_sizes(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("phase_diagram", "--data"),
+        ("phase_cells", "--data"),
+        ("global_minimizer", "--data"),
+        ("memorization_time", "--data"),
+        ("lazy_rich", "--data"),
+        ("jacobian", "--images"),
+        ("robustness", "--images"),
+        ("weights", "--sets"),
+    ],
+)
+def test_the_contents_of_arrays_decide_the_record(name, option, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).uniform(0, 1, (400, 8, 8))
+
+    def identity(file, values):
+        np.savez(tmp_path / file, x=values)
+        return _identity(name, option, f"npz:{tmp_path / file}")
+
+    first = identity("a.npz", pixels)
+    assert identity("b.npz", pixels) == first
+    assert identity("a.npz", 1 - pixels) != first
+    monkeypatch.chdir(tmp_path)
+    assert _identity(name, option, "npz:b.npz") == first
+    assert _identity(name, option, "npz:./b.npz") == first
+    assert str(tmp_path) not in str(first)
+
+
+def test_the_contents_of_a_folder_of_images_decide_the_record_also_at_equal_sizes(tmp_path, monkeypatch):
     image = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
 
-    def write(count, shift):
-        (tmp_path / "images").mkdir(exist_ok=True)
-        for row in range(count):
-            image.fromarray(np.roll(pixels[row], shift)).save(tmp_path / "images" / f"{row:02d}.bmp")
-        return _digests("denoising", "--images", f"folder:{tmp_path / 'images'}")["images_digest"]
+    def write(folder, shift):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for row in range(40):
+            image.fromarray(np.roll(pixels[row], shift)).save(tmp_path / folder / f"{row:02d}.bmp")
+        return _identity("denoising", "--images", f"folder:{tmp_path / folder}")
 
-    first, same, other = write(40, 0), write(40, 0), write(40, 1)
-    assert first
-    assert first == same
+    first, same, elsewhere, other = write("a", 0), write("a", 0), write("b", 0), write("a", 1)
+    assert first == same == elsewhere
     assert first != other
-    assert _digests("denoising")["images_digest"] == ""
+    monkeypatch.chdir(tmp_path)
+    assert _identity("denoising", "--images", "folder:b") == first
+
+
+def test_data_of_no_file_are_found_by_their_names():
+    for name, field, value in (("denoising", "images", "digits"), ("phase_diagram", "data", "simplex")):
+        assert _identity(name)[field] == value
+    assert contents.names(phase_diagram.Config()) == {}
+
+
+def test_data_that_change_while_they_are_in_use_make_no_record(tmp_path):
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        data: str = f"npz:{tmp_path / 'a.npz'}"
+
+    def compute(config, run):
+        np.savez(tmp_path / "a.npz", x=np.ones(3))
+        return xr.Dataset()
+
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    arguments = ["--out", str(tmp_path), "--no-figure"]
+    with pytest.raises(SystemExit, match=r"npz:a\.npz.* changed while"):
+        launch.main(launch.Sim(Config, compute, lambda data: [], {}), arguments)
+    assert not list(tmp_path.rglob("manifest.json"))

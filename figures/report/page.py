@@ -110,7 +110,9 @@ def _commit(manifest: dict[str, Any]) -> str:
 
 def _manifest(manifest: dict[str, Any]) -> str:
     """Settings and provenance, folded; with the command that makes the record again."""
-    command = shlex.join(["python", "-m", f"sims.{manifest['name']}", *again.arguments(manifest["config"])])
+    command = shlex.join(
+        ["python", "-m", f"sims.{manifest['name']}", *again.arguments(manifest["config"] | manifest.get("files", {}))]
+    )
     settings = [(key, json.dumps(value, ensure_ascii=False)) for key, value in manifest["config"].items()]
     facts = [(key, json.dumps(value, ensure_ascii=False)) for key, value in manifest.items() if key != "config"]
     tables = table(("setting", "value"), settings) + table(("manifest", "value"), facts)

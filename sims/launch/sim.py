@@ -19,8 +19,7 @@ import xarray as xr
 
 from dae_theory import compare, ensemble, records
 from dae_theory.checks import Refusal
-from sims.launch import cluster, limits, session
-from sims.launch.fields import as_plain
+from sims.launch import cluster, contents, limits, session
 from sims.launch.options import Launch, parse, validate
 from sims.launch.run import Run
 from sims.launch.terminal import wrap
@@ -73,9 +72,10 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
         limits.sane(config)
         session.start(launch)
         config = sim.resolve(config)
+        found_by = contents.identity(config)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         sys.exit(f"{sim.name}: {error}")
-    record = records.Record(launch.out, sim.name, as_plain(config))
+    record = records.Record(launch.out, sim.name, found_by)
     found = record.finished and not launch.again
     if found:
         made = _whole(sim.name, record.manifest)
@@ -143,12 +143,16 @@ def _compute(sim: Sim, config: Any, run: Run, first: bool) -> None:
     record = run.record
     before, started = record.seconds_spent(), time.perf_counter()
     data = sim.compute(config, run)
+    if contents.identity(config) != record.config:
+        raise Refusal(f"{contents.names(config)} changed while they were in use: run again, which is another record")
     # a record holds NumPy arrays, so that is what is judged
     data = data.assign({name: found.copy(data=np.asarray(found.data)) for name, found in data.data_vars.items()})
     data = compare.keep(data, sim.judge(data))
     seconds = before + time.perf_counter() - started
     if first:
         facts = {"seed": getattr(config, "seed", None), "models": run.models, "model_steps": run.model_steps}
+        if named := contents.names(config):
+            facts["files"] = named
         record.write(data, wall_seconds=seconds, keep_chunks=jax.process_count() > 1, resumed=before > 0, **facts)
         rate = f", {run.model_steps / seconds:,.0f} model-steps/s" if run.model_steps else ""
         rate += ", finished chunks of earlier runs included" if before else ""

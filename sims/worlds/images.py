@@ -3,11 +3,9 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from dae_theory import data, files
+from dae_theory import data
 from dae_theory.checks import Refusal
-from sims.launch import limits
-
-OF_ONES_OWN = ("npz:", "folder:")
+from sims.launch import contents, limits
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class ImagesConfig:
             ValueError: there is no such file or folder, or the size is none.
         """
         self.check()
-        return replace(self, images_digest=contents("images", self.images))
+        return replace(self, images_digest=contents.digest("images", self.images))
 
     def check_count(self, least: int, words: str, *, center: bool = False) -> None:
         """Raises ValueError where there are fewer images than `least`, which `words` explain, or none to be read."""
@@ -42,7 +40,7 @@ class ImagesConfig:
 
     def load(self, *, center: bool = False) -> data.Images:
         """The images, in [−1, 1] unless centred."""
-        if self.images.startswith(OF_ONES_OWN) and not self.images_digest:
+        if self.images.startswith(contents.OWN) and not self.images_digest:
             return data.load_images(self.images, size=self.size, center=center)
         return _loaded(self.images, self.size, center, self.images_digest)
 
@@ -52,18 +50,3 @@ def _loaded(source: str, size: int, center: bool, digest: str) -> data.Images:
     """Images whose contents are known, kept for the caller that counts them first and uses them then."""
     del digest
     return data.load_images(source, size=size, center=center)
-
-
-def contents(field: str, source: str) -> str:
-    """Digest of what npz:FILE or folder:DIR holds, 16 digits; empty for images that come with a package.
-
-    Raises:
-        ValueError: naming the field's option: there is no such file or folder, or the folder is empty.
-    """
-    if not source.startswith(OF_ONES_OWN):
-        return ""
-    path = source.partition(":")[2]
-    try:
-        return files.digest(path)[:16]
-    except ValueError as error:
-        raise Refusal(f"{limits.option(field)} must name a file or a folder with files; {error}") from error

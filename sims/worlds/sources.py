@@ -18,7 +18,7 @@ from jaxtyping import Array
 from dae_theory import data, theory
 from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
-from sims.launch import limits
+from sims.launch import contents, limits
 
 MANIFOLDS = {
     "circle": data.Circle,
@@ -152,7 +152,7 @@ def source(config: SourceConfig, *, components: Sequence[float] = ()) -> Source:
         return _simplex(config, int(max(components, default=config.components)))
     if config.data in MANIFOLDS:
         return _manifold(config, MANIFOLDS[config.data])
-    if config.data in IMAGES or config.data.startswith(("npz:", "folder:")):
+    if config.data in IMAGES or config.data.startswith(contents.OWN):
         return _images(config)
     known = ", ".join(["simplex", *MANIFOLDS, *IMAGES, "npz:FILE", "folder:DIR"])
     raise Refusal(f"--data must be one of {known}; got {config.data!r}")
