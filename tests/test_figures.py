@@ -72,7 +72,7 @@ def test_the_settings_of_a_record_are_a_command_line_of_its_sim(name):
 
 
 @pytest.mark.parametrize("name", DRAWN)
-@pytest.mark.parametrize("look", ["paper", "slide"])
+@pytest.mark.parametrize("look", ["paper", pytest.param("slide", marks=pytest.mark.slow)])
 def test_figures_draw_in_both_styles_and_carry_their_origin(name, look, tmp_path):
     style.use(look)
     _, manifest = make.make(name, found.folder(DATA, name), tmp_path / name, look)
