@@ -6,6 +6,7 @@ one program.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,33 +44,40 @@ def points(
         noise_std: σ.
         evaluation: noisy training points behind the index.
     """
-
-    def draw(number: Any) -> Any:
-        return source.draw(derive(key, "world", number), dict(at), most, 2)
-
-    if source.is_mixture:
-        draw = jax.jit(draw)  # images are shuffled by NumPy
+    draw = _drawn if source.is_mixture else _drawn.__wrapped__  # images are shuffled by NumPy
     distinct, place = np.unique(worlds, return_inverse=True)
-    drawn = [draw(number) for number in distinct]
+    drawn = [draw(key, number, source=source, at=tuple(at.items()), most=most) for number in distinct]
     stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *drawn)
+    worlds, n, sigma = np.asarray(worlds), np.asarray(n), jnp.asarray(noise_std, jnp.float64)
+    found = _references(key, stacked, worlds, place, n, sigma, source=source, evaluation=evaluation)
+    return found | {"n": jnp.asarray(n), "sigma": jnp.full(len(n), noise_std, jnp.float32)}
 
-    def one(stacked: World, number: Array, place: Array, n: Array) -> dict[str, Array]:
+
+@partial(jax.jit, static_argnames=("source", "at", "most"))
+def _drawn(key: Array, number: Any, *, source: Source, at: tuple[tuple[str, float], ...], most: int) -> World:
+    return source.draw(derive(key, "world", number), dict(at), most, 2)
+
+
+@partial(jax.jit, static_argnames=("source", "evaluation"))
+def _references(
+    key: Array, stacked: World, worlds: Array, place: Array, n: Array, sigma: Array, *, source: Source, evaluation: int
+) -> dict[str, Array]:
+    """Key, samples, noisy training points and both reference denoisers there, of every net."""
+
+    def one(number: Array, place: Array, n: Array) -> dict[str, Array]:
         world = jax.tree.map(lambda field: field[place], stacked)
         x = world.pool.astype(jnp.float64)
         clean = x[jnp.arange(evaluation) % n]
-        noise = jax.random.normal(derive(key, "evaluation", number, n), clean.shape, clean.dtype)
-        y = clean + noise_std * noise
+        y = clean + sigma * jax.random.normal(derive(key, "evaluation", number, n), clean.shape, clean.dtype)
         return {
             "key": derive(key, "net", number, n),
             "x": world.pool,
             "y": y,
-            "empirical": theory.empirical_denoiser(x, noise_std, samples=n)(y),
-            "truth": source.truth_denoiser(world.truth, noise_std)(y),
+            "empirical": theory.empirical_denoiser(x, sigma, samples=n)(y),
+            "truth": source.truth_denoiser(world.truth, sigma)(y),
         }
 
-    every = jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0)))
-    found = every(stacked, jnp.asarray(worlds), jnp.asarray(place), jnp.asarray(n))
-    return found | {"n": jnp.asarray(n), "sigma": jnp.full(len(n), noise_std, jnp.float32)}
+    return jax.vmap(one)(worlds, place, n)
 
 
 def member(point: Mapping[str, Array], shared: None, *, settings: Settings) -> dict[str, Array]:
