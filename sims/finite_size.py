@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import compare
+from dae_theory.checks import Refusal
 from dae_theory.training import Settings
 from sims import launch
 from sims.launch import limits
@@ -32,7 +33,7 @@ SYMBOLS = {"K": "K", "rank": "rank", "d": "d", "p": "p", "sigma": "σ"}
 class Config:
     """Measure index curves over n for several mixtures, widths and noise levels, and how well they collapse."""
 
-    samples: tuple[int, ...] = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+    samples: tuple[int, ...] = (4, 8, 12, 16, 24, 32, 48, 64, 128)
     """Values of n."""
     components: tuple[int, ...] = (4, 2, 8)
     """Values of K; the first of every list is that of the base, the others are moved one list at a time."""
@@ -52,7 +53,7 @@ class Config:
     """Expected norm of an initial column."""
     training: TrainingConfig = TrainingConfig(steps=3000)
     """Adam."""
-    seeds: int = 6
+    seeds: int = 4
     """Replicates: each has data and nets of its own."""
     evaluation: int = 128
     """Noisy training points behind the index."""
@@ -93,6 +94,10 @@ def resolve(config: Config) -> Config:
     limits.at_least(config, seeds=2, evaluation=2, resamples=2)
     limits.above_zero(config, "noise_stds", "separation", "init_scale")
     config.training.check()
+    if len(config.curves()) < 2:
+        raise Refusal(
+            "--components, --ranks, --dimensions, --widths or --noise-stds must hold 2 values: one is one curve"
+        )
     for curve in config.curves():
         _source_config(config, curve).check()
     return replace(config, samples=tuple(sorted(config.samples)))

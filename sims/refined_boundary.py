@@ -2,7 +2,8 @@
 
 A coarse grid over n brackets the boundary at every width p; then, round by round, the lines with the widest bands get
 nets of their own at the n between which resamples find the boundary. Beside it the same cost on a uniform grid. No
-index is taken to fall monotonically; what hides between two points of the coarse grid is not seen.
+index is taken to fall monotonically; what hides between two points of the coarse grid is not seen. At one n the lines
+share their data, so that what is odd in these moves all lines alike.
 """
 
 from dataclasses import dataclass, field, replace
