@@ -1,4 +1,4 @@
-"""Nets of any depth: the two-layer one is (5), merging a layer leaves it, and silencing agrees with the exact effects."""
+"""Nets of any depth: the shallowest is (5), merging a layer leaves f, silencing agrees with the exact effects."""
 
 import jax
 import jax.numpy as jnp

@@ -139,6 +139,21 @@ def answer_of(net: Layered, layer: int) -> silencing.Answer:
     return answer
 
 
+def _loss(key: Array, answer: silencing.Answer, x: Array, width: int, how: Measures) -> Array:
+    """Mean loss of samples, all neurons at work, with the noise of `silencing.silence` of the same key."""
+    common = {"noise_std": how.noise_std, "draws": how.draws}
+    return jnp.mean(silencing.silence(key, answer, x, width, **common, counts=(1,)).loss)
+
+
+@partial(jax.jit, static_argnames="how")
+def _pull(key: Array, net: Layered, x: dict[str, Array], how: Measures) -> Array:
+    """⟨f(z + σε) − z, x − z⟩/‖x − z‖², z unseen and of the component of the duplicate x: 1 = f returns x, 0 = z."""
+    z, way = x["siblings"], x["duplicated"] - x["siblings"]
+    noise = jax.random.normal(derive(key, "pull"), (how.draws, *z.shape), z.dtype)
+    outputs = jnp.mean(jax.lax.map(lambda e: layered.forward(net, z + how.noise_std * e)[0], noise), axis=0)
+    return jnp.mean(jnp.sum((outputs - z) * way, axis=1) / jnp.sum(way**2, axis=1))
+
+
 @partial(jax.jit, static_argnames=("layer", "how"))
 def _layer(key: Array, net: Layered, x: dict[str, Array], layer: int, how: Measures) -> tuple[Any, Any, Any]:
     around = layered.around(net, layer)
@@ -147,23 +162,17 @@ def _layer(key: Array, net: Layered, x: dict[str, Array], layer: int, how: Measu
     found = numbers(key, answer_of(net, layer), x, net.width, how)
     some = {kind: x[kind][: how.measured] for kind in KINDS}
     again = {kind: kept(key, small, rows, net.width, how) for kind, rows in some.items()}
-    plain = {
-        kind: jnp.mean(
-            silencing.silence(
-                derive(key, kind), small, rows, net.width, noise_std=how.noise_std, draws=how.draws, counts=(1,)
-            ).loss
-        )
-        for kind, rows in some.items()
-    }
+    plain = {kind: _loss(derive(key, kind), small, rows, net.width, how) for kind, rows in some.items()}
     return found, (again, plain), jnp.stack([jnp.sum(symmetry.alive(around)), merged.live])
 
 
 def layered_measures(key: Array, net: Layered, x: Mapping[str, np.ndarray], how: Measures) -> xr.Dataset:
     """Every hidden layer of one net, along `layer`, before and after merging its copies."""
-    parts = []
+    parts, rows = [], {kind: jnp.asarray(values) for kind, values in x.items()}
+    pull = float(_pull(key, net, rows, how))
     for layer in range(net.depth):
-        found, (again, plain), neurons = _layer(key, net, {k: jnp.asarray(v) for k, v in x.items()}, layer, how)
-        part = fields(found)
+        found, (again, plain), neurons = _layer(key, net, rows, layer, how)
+        part = fields(found) | {"pull": ((), pull)}
         stored = part["stored"][1]
         merged = np.stack([(np.asarray(again[kind]) - float(plain[kind])) for kind in KINDS]) / stored[:, None]
         part["lost"] = (("version", "kind", "share"), np.stack([part["lost"][1], merged]))

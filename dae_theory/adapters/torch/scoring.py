@@ -133,7 +133,7 @@ def module_columns(
     apply = _activation(activation)
     if names is None:
         names = default_names(model, images, noise_std, predict)
-    place = _place(model)
+    place = place_of(model)
 
     def reduce(h: torch.Tensor) -> Any:
         if h.ndim < 2:
@@ -191,7 +191,7 @@ def default_names(
         stack.enter_context(unchanged(model))
         for name in leaves:
             stack.callback(modules[name].register_forward_hook(noting(name)).remove)
-        _denoise(model, predict, torch.from_numpy(first).to(**_place(model)), level)
+        _denoise(model, predict, torch.from_numpy(first).to(**place_of(model)), level)
     called = list(dict.fromkeys(order))
     applied = [name for name in called if _is_activation(modules[name])]
     if applied:
@@ -228,7 +228,7 @@ def _activation(activation: Any) -> Activation:
     return refuse_signed
 
 
-def _place(model: torch.nn.Module) -> dict[str, Any]:
+def place_of(model: torch.nn.Module) -> dict[str, Any]:
     """Device and dtype of the first floating parameter or buffer; the CPU in float32 where there is none."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
