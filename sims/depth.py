@@ -192,8 +192,8 @@ def _contrasts(data: xr.Dataset) -> list[tuple[str, list[str], list[str]]]:
         ("a skip connection", [n for n in names if "no skip" in n], [n for n in names if "no skip" not in n]),
     ]
     if len(depths) > 1:
-        ends = [[n for n in names if n.startswith(f"{depth} ")] for depth in (depths[0], depths[-1])]
-        found.append((f"{depths[0]} to {depths[-1]} hidden layers", *ends))
+        first, last = ([n for n in names if n.startswith(f"{depth} ")] for depth in (depths[0], depths[-1]))
+        found.append((f"{depths[0]} to {depths[-1]} hidden layers", first, last))
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import detection, intrinsic_dimension, layered, representation, silencing, symmetry
+from dae_theory import detection, diffusion, intrinsic_dimension, layered, representation, silencing, symmetry
 from dae_theory.checks import Refusal
 from dae_theory.layered import Layered
 from dae_theory.randomness import derive
@@ -181,6 +181,45 @@ def layered_measures(key: Array, net: Layered, x: Mapping[str, np.ndarray], how:
     return stacked(parts, how).assign_coords(
         version=["trained", "merged"], place=("layer", np.arange(1, net.depth + 1))
     )
+
+
+def network_measures(key: Array, network: diffusion.Network, x: Mapping[str, Array], how: Measures) -> xr.Dataset:
+    """Every layer of hidden neurons of a noise-conditional network, along `layer`, with intervals over samples.
+
+    A neuron's activation is the largest over positions, and it is silenced at all of them.
+    """
+    sizes = {
+        name: h.shape[-1]
+        for name, h in network.activations(x["once"][:1], how.noise_std).items()
+        if name.split(".")[-1] == "hidden"
+    }
+    parts = []
+    for layer, width in sizes.items():
+        found = _network_layer(key, network, dict(x), layer, width, how)
+        part, silenced = fields(found), [found[f"silenced {kind}"] for kind in KINDS]
+        ends = np.asarray([_ends(np.asarray(one.own), np.asarray(one.empty - one.loss)) for one in silenced])
+        parts.append(part | {"carried_ends": (("kind", "count", "end"), ends)})
+    return stacked(parts, how).assign_coords(layer=list(sizes), end=["low", "high"])
+
+
+@partial(jax.jit, static_argnames=("layer", "width", "how"))
+def _network_layer(
+    key: Array, network: diffusion.Network, x: dict[str, Array], layer: str, width: int, how: Measures
+) -> dict[str, Any]:
+    def answer(y: Array, factors: Array) -> tuple[Array, Array]:
+        edits = {layer: diffusion.Edit(factors, jnp.zeros_like(factors))}
+        h = network.activations(y, how.noise_std, edits)[layer]
+        pooled = representation.spatial_max(h) if h.ndim > 2 else h
+        return network.denoise(y, how.noise_std, edits), pooled
+
+    return numbers(key, answer, x, width, how)
+
+
+def _ends(own: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """95 % bootstrap over samples of mean Δ_k / mean S, (counts, 2)."""
+    rows = np.random.default_rng(0).integers(0, len(stored), (2000, len(stored)))
+    shares = own[rows].mean(axis=1) / stored[rows].mean(axis=1)[:, None]
+    return np.quantile(shares, (0.025, 0.975), axis=0).T
 
 
 def stacked(parts: list[dict[str, tuple[Any, Any]]], how: Measures) -> xr.Dataset:
