@@ -8,6 +8,7 @@ s = 0 this is (5), W_1 = encoderᵀ and W_2 = decoder.
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -159,4 +160,4 @@ def replaced(net: Layered, layer: int, weights: Weights) -> Layered:
     rows, columns = len(matrices[layer]), matrices[layer + 1].shape[1]
     matrices[layer], biases[layer] = weights.encoder[:rows], weights.encoder[rows]
     matrices[layer + 1] = weights.decoder[:columns].T
-    return net.replace(matrices=tuple(matrices), biases=tuple(biases))
+    return replace(net, matrices=tuple(matrices), biases=tuple(biases))

@@ -173,7 +173,7 @@ def layered_measures(key: Array, net: Layered, x: Mapping[str, np.ndarray], how:
     for layer in range(net.depth):
         found, (again, plain), neurons = _layer(key, net, rows, layer, how)
         part = fields(found) | {"pull": ((), pull)}
-        stored = part["stored"][1]
+        stored = np.asarray(part["stored"][1])
         merged = np.stack([(np.asarray(again[kind]) - float(plain[kind])) for kind in KINDS]) / stored[:, None]
         part["lost"] = (("version", "kind", "share"), np.stack([part["lost"][1], merged]))
         part["neurons"] = ("version", np.asarray(neurons))

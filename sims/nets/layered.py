@@ -1,5 +1,6 @@
 """Layered nets trained side by side: members differ in biases, skip connection and seed, and share a program."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -63,7 +64,7 @@ def _trained(key: Array, net: Layered, x: Array, settings: Settings, biased: Arr
 
     def network(parameters: tuple[Any, Any]) -> Layered:
         matrices, biases = parameters
-        return net.replace(matrices=matrices, biases=tuple(biased * bias for bias in biases))
+        return replace(net, matrices=matrices, biases=tuple(biased * bias for bias in biases))
 
     def objective(parameters: tuple[Any, Any], y: Array, clean: Array) -> Array:
         output, _ = layered.forward(network(parameters), y)
@@ -72,7 +73,7 @@ def _trained(key: Array, net: Layered, x: Array, settings: Settings, biased: Arr
 
     def step(carry: Any, count: Array) -> tuple[Any, None]:
         parameters, state = carry
-        index = jax.random.randint(derive(key, "batch", count), (settings.batch_size,), 0, len(x))
+        index = jax.random.randint(derive(key, "batch", count), (settings.batch_size or len(x),), 0, len(x))
         clean = x[index]
         y = clean + noise_std * batches.noise(derive(key, "noise", count), clean.shape, x.dtype, hashed=True)
         gradient = jax.grad(objective)(parameters, y, clean)
