@@ -27,16 +27,20 @@ class Edit:
     """A change of hidden activations, h → c ⊙ h + v: silenced or kept at random by c, steered (11) by v.
 
     Attributes:
-        factor: c, for all inputs (channels,) or one each (n, channels); the same at all positions.
+        factor: c: for all inputs (channels,), or one each (n, channels), the same at all positions; or (n, positions,
+            channels), where n may be 1.
         shift: v, likewise.
     """
 
     factor: Float[Array, "*n channels"]
-    shift: Float[Array, "*n channels"]
+    shift: Float[Array, "*m channels"]
 
     def __call__(self, h: Float[Array, "n *positions channels"]) -> Float[Array, "n *positions channels"]:
         """c ⊙ h + v."""
-        factor, shift = (part.reshape(-1, *(1,) * (h.ndim - 2), h.shape[-1]) for part in (self.factor, self.shift))
+        factor, shift = (
+            part if part.ndim == h.ndim else part.reshape(-1, *(1,) * (h.ndim - 2), h.shape[-1])
+            for part in (self.factor, self.shift)
+        )
         return factor * h + shift
 
 
