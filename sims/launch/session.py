@@ -56,7 +56,7 @@ def draw(name: str, folder: Path) -> None:
     """
     if not (ROOT / "figures" / f"{name}.py").is_file():
         return
-    command = [sys.executable, "-m", "figures.make", name, "--record", str(folder)]
+    command = [sys.executable, "-m", "figures.make", name, "--record", str(folder.resolve())]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         sys.exit(f"{name}: the record is whole, but its figure was not drawn:\n{done.stderr}")
