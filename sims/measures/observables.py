@@ -70,25 +70,26 @@ def exact_losses(
 ) -> dict[str, Array]:
     """Losses with the noise integrated in closed form: (6) and its data term on the training rows, the data term on
     fresh points, and the test loss of the population where that is a mixture.
+
+    Training rows and fresh points go through one loop over pieces, so that their sweep is compiled once.
     """
-    x, samples = rows.x, rows.samples
-    padded = jnp.pad(x, ((0, -len(x) % SLICE), (0, 0)))
+    x, samples, fresh = rows.x, rows.samples, world.fresh
+    heldout = len(fresh) + -len(fresh) % SLICE
+    padded = jnp.concatenate([jnp.pad(part, ((0, -len(part) % SLICE), (0, 0))) for part in (fresh, x)])
     none = jnp.zeros_like(weight_decay)
 
-    def add(piece: Array, total: Array) -> Array:
-        start = piece * SLICE
-        counts = start + jnp.arange(SLICE) < samples
-        share = jnp.where(counts, 1 / samples.astype(x.dtype), 0)
-        part = jax.lax.dynamic_slice_in_dim(padded, start, SLICE)
-        return total + risk.shared_loss(weights, part, noise_std, none, share)
+    def add(piece: Array, totals: Array) -> Array:
+        row = piece * SLICE + jnp.arange(SLICE)
+        of_training = piece * SLICE >= heldout
+        counts = jnp.where(of_training, row - heldout < samples, row < len(fresh))
+        share = jnp.where(counts, 1 / jnp.where(of_training, samples, len(fresh)).astype(x.dtype), 0)
+        part = jax.lax.dynamic_slice_in_dim(padded, piece * SLICE, SLICE)
+        return totals.at[of_training.astype(int)].add(risk.shared_loss(weights, part, noise_std, none, share))
 
-    loss = jax.lax.fori_loop(0, (samples + SLICE - 1) // SLICE, add, none)
+    pieces = heldout // SLICE + (samples + SLICE - 1) // SLICE
+    fresh_loss, loss = jax.lax.fori_loop(0, pieces, add, jnp.zeros(2, x.dtype))
     penalty = weight_decay * (jnp.sum(weights.encoder**2) + jnp.sum(weights.decoder**2))
-    losses = {
-        "train_exact_loss": loss,
-        "exact_objective": loss + penalty,
-        "fresh_exact_loss": risk.expected_loss(weights, world.fresh, noise_std=noise_std, weight_decay=0.0),
-    }
+    losses = {"train_exact_loss": loss, "exact_objective": loss + penalty, "fresh_exact_loss": fresh_loss}
     if population:
         losses["population_loss"] = risk.mixture_loss(weights, world.truth, noise_std=noise_std)
     return losses

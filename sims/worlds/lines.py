@@ -1,7 +1,6 @@
 """Theory's conditions as lines over the axes of a phase diagram: what must hold where a net memorizes by (9)."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +12,7 @@ from dae_theory import boundary, theory
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from sims.worlds.axes import coordinates, fine_values
-from sims.worlds.sources import Source
+from sims.worlds.sources import Source, World
 
 LINES = {
     "width": ("p = n", "every sample needs a neuron of its own, Cor. 3.2"),
@@ -40,18 +39,20 @@ def lines(key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.nda
     place = np.stack([at[name] for name in ("d", "K", "separation", "sigma")], axis=1)
     distinct, inverse = np.unique(place, axis=0, return_inverse=True)
     conditions = {name: np.full(grid.size, np.nan) for name in LINES}
+    worlds: dict[tuple[float, ...], World] = {}
     for k, (dimension, components, separation, sigma) in enumerate(distinct):
         here = np.flatnonzero(inverse.ravel() == k)
         place = {"d": dimension, "K": components, "separation": separation}
-        world = source.draw(derive(key, "world", 0), place, 2, SAMPLES)
+        own = dimension, components, separation
+        if own not in worlds:
+            worlds[own] = source.draw(derive(key, "world", 0), place, 2, SAMPLES)
+        world = worlds[own]
         wrong = np.array(theory.gate_error(world.fresh, noise_std=sigma).wrong)
         firing = wrong[~np.eye(len(wrong), dtype=bool)].mean()
         radius = jnp.sqrt(jnp.mean(jnp.sum(world.fresh**2, axis=1)))
-        n, p, decay, copies = (jnp.asarray(at[name][here], float) for name in ("n", "p", "lambda", "copies"))
-        at_point = partial(
-            _conditions, spectrum=world.spectrum, firing=firing, radius=radius, dimension=dimension, noise_std=sigma
-        )
-        for name, values in jax.vmap(at_point)(n, p, decay, copies).items():
+        points = (jnp.asarray(at[name][here], float) for name in ("n", "p", "lambda", "copies"))
+        fixed = (jnp.asarray(value, float) for value in (firing, radius, dimension, sigma))
+        for name, values in _over_points(*points, world.spectrum, *fixed).items():
             conditions[name][here] = values
     dataset = grid.dataset({f"condition_{name}": values for name, values in conditions.items()})
     for name, (label, meaning) in LINES.items():
@@ -59,7 +60,7 @@ def lines(key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.nda
     return dataset
 
 
-def _conditions(n, p, decay, copies, *, spectrum, firing, radius, dimension, noise_std) -> dict[str, jax.Array]:
+def _conditions(n, p, decay, copies, spectrum, firing, radius, dimension, noise_std) -> dict[str, jax.Array]:
     """Theory's conditions at one point, under the names of `LINES`."""
     return {
         "width": theory.width_condition(n, p),
@@ -68,6 +69,9 @@ def _conditions(n, p, decay, copies, *, spectrum, firing, radius, dimension, noi
         "decay": theory.decay_condition(n + copies - 1, radius, decay),
         "allocation": theory.allocation_condition(spectrum, n, p, noise_std=noise_std, weight_decay=decay),
     }
+
+
+_over_points = jax.jit(jax.vmap(_conditions, in_axes=(0,) * 4 + (None,) * 5))
 
 
 def ends(data: xr.Dataset, at: Mapping[str, float]) -> dict[str, float]:

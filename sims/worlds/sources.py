@@ -174,12 +174,14 @@ def _pad_components(record: Any, components: int) -> Any:
 def _simplex(config: SourceConfig, most: int) -> Source:
     """Mixtures of up to `most` components."""
 
-    def draw(key: Array, at: dict[str, Any], pool: int, fresh: int) -> World:
+    # one program instead of a hundred small ones, which would take seconds to compile before anything trains
+    @partial(jax.jit, static_argnames=("dimension", "components", "pool", "fresh"))
+    def drawn(key: Array, radius: Array, *, dimension: int, components: int, pool: int, fresh: int) -> World:
         mixture = data.simplex_mixture(
             derive(key, "mixture"),
-            dimension=int(at["d"]),
-            components=int(at["K"]),
-            radius=float(at["separation"]) * config.spread,
+            dimension=dimension,
+            components=components,
+            radius=radius,
             rank=config.rank,
             spread=config.spread,
         )
@@ -191,6 +193,10 @@ def _simplex(config: SourceConfig, most: int) -> Source:
             truth=_pad_components(mixture, most),
             spectrum=_pad_components(theory.mixture_spectrum(mixture), most),
         )
+
+    def draw(key: Array, at: dict[str, Any], pool: int, fresh: int) -> World:
+        sizes = {"dimension": int(at["d"]), "components": int(at["K"]), "pool": pool, "fresh": fresh}
+        return drawn(key, jnp.asarray(float(at["separation"]) * config.spread), **sizes)
 
     return Source(draw, _mixture_denoiser, "posterior mean of the mixture", is_mixture=True)
 
@@ -270,4 +276,4 @@ def draw_worlds(
     ]
     index = np.full(len(seeds), -1)
     index[here] = inverse.ravel()
-    return jax.tree.map(lambda *fields: jnp.stack(fields), *drawn), index
+    return jax.tree.map(lambda *fields: jax.device_put(np.stack(fields)), *drawn), index
