@@ -68,7 +68,9 @@ def test_the_settings_of_a_record_are_a_command_line_of_its_sim(name):
     _, manifest = records.read(DATA / name)
     sim = importlib.import_module(f"sims.{manifest['name']}").SIM
     config, _ = launch.parse(sim.name, sim.config, sim.smoke, again.arguments(manifest["config"]))
-    assert json.loads(json.dumps(launch.as_plain(config))) == manifest["config"]
+    again_ = json.loads(json.dumps(launch.as_plain(config)))
+    # an option that came after the record stands at its default, which is what the record was made with
+    assert {name: again_[name] for name in manifest["config"]} == manifest["config"]
 
 
 @pytest.mark.parametrize("name", DRAWN)
