@@ -18,9 +18,7 @@ from sims.worlds.axes import identities
 ROOT = Path(__file__).parent.parent
 ALIASES = {"test_loss": "population_loss"}  # names that README had
 SIMS = sorted(
-    path.stem
-    for path in (ROOT / "sims").glob("*.py")
-    if not path.stem.startswith(("_", "benchmark_")) and path.stem not in ALIASES
+    path.stem for path in (ROOT / "sims").glob("*.py") if not path.stem.startswith("_") and path.stem not in ALIASES
 )
 # two smokes are for everyone; the others compile programs of 10 to 40 s of CPU time each, and run in CI: what they
 # compute is tested in files of its own

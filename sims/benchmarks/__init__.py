@@ -1,0 +1,1 @@
+"""What `python -m sims.benchmark` measures, one section a file."""
