@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -113,6 +114,63 @@ def curvature(denoiser: Denoiser, points: Any, *, noise_std: Any) -> Float[Array
     points, noise_std = _arguments(points, noise_std)
     trace = jnp.trace(jacobians(denoiser, points), axis1=1, axis2=2)
     return (points.shape[1] - trace) / noise_std**2
+
+
+@struct.dataclass
+class LocalGeometry:
+    """What one Jacobian a point says, each (m,).
+
+    Attributes:
+        score_norm: ‖f(y) − y‖/σ², as `score_norm`.
+        dimension: tr J + ‖f(y) − y‖²/σ², as `local_dimension`.
+        curvature: (d − tr J)/σ², as `curvature`.
+        flattest: (1 − λ₁)/σ², λ₁ the largest eigenvalue of (J + Jᵀ)/2: minus the largest eigenvalue of ∇²log p_σ, the
+            curvature along the flattest direction; 1/σ² where f is constant, 0 along data of any dimension.
+        kept: eigenvalues of (J + Jᵀ)/2 above ½, as `jacobian_dimension`.
+    """
+
+    score_norm: Float[Array, " m"]
+    dimension: Float[Array, " m"]
+    curvature: Float[Array, " m"]
+    flattest: Float[Array, " m"]
+    kept: Int[Array, " m"]
+
+
+def local_geometry(denoiser: Denoiser, points: Any, *, noise_std: Any) -> LocalGeometry:
+    """All that the score and the Jacobian say at every point, (m, d), from one Jacobian each; works under jit.
+
+    Args:
+        denoiser: f at this σ.
+        points: (m, d); the samples for the dimension, noised ones for the norm of the score.
+        noise_std: σ > 0.
+
+    Raises:
+        ValueError: As `score_norm`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import geometry
+    >>> plane = lambda y: y * jnp.array([0.9, 0.8, 0.0])[None]
+    >>> found = geometry.local_geometry(plane, jnp.zeros((1, 3)), noise_std=1.0)
+    >>> print(found.kept, found.curvature.round(6), found.flattest.round(6))
+    [2] [1.3] [0.1]
+    """
+    points, noise_std = _arguments(points, noise_std)
+    dimension = points.shape[1]
+
+    def one(y: Array) -> tuple[Array, ...]:
+        jacobian = jax.jacfwd(lambda y: denoiser(y[None])[0])(y)
+        residual, trace = jnp.sum((denoiser(y[None])[0] - y) ** 2), jnp.trace(jacobian)
+        eigenvalues = jnp.linalg.eigvalsh((jacobian + jacobian.T) / 2)
+        return residual, trace, eigenvalues[-1], jnp.sum(eigenvalues > 0.5)
+
+    residual, trace, largest, kept = lax.map(one, points)
+    return LocalGeometry(
+        score_norm=jnp.sqrt(residual) / noise_std**2,
+        dimension=trace + residual / noise_std**2,
+        curvature=(dimension - trace) / noise_std**2,
+        flattest=(1 - largest) / noise_std**2,
+        kept=kept,
+    )
 
 
 def jacobian_dimension(denoiser: Denoiser, points: Any, *, threshold: float = 0.5) -> Int[Array, " m"]:

@@ -13,6 +13,10 @@ by 1/q,
 
 so k copies of each neuron (weights over √k) lower the excess k times: a net that is redundant loses little (the error
 of a chunk of the neurons falls as chunk^(−1/2) in Doimo et al., NeurIPS 2022).
+
+What is said along the sample is a sum over neurons, E⟨f, x⟩ = Σ_a ⟨w_a, x⟩ m_a, of which neuron a contributes the share
+s_a. Where f(x + σε) is near x, and (1 − s_a) x without neuron a, Δ_a is near s_a² ‖x‖²: a neuron that contributes .85
+of a sample carries .72 of it by Δ.
 """
 
 from typing import Any
@@ -25,6 +29,7 @@ from jaxtyping import Array, Float, Int
 
 from dae_theory import checks, gaussian
 from dae_theory.checks import Refusal
+from dae_theory.directions import unit
 from dae_theory.model import Weights
 
 
@@ -116,6 +121,56 @@ def knock_out(weights: Weights, x: Any, *, noise_std: Any) -> KnockOut:
     norms = jnp.sum(checks.samples("x", x).astype(loss.dtype) ** 2, axis=1)
     others = (total - own) / (count - 1) if count > 1 else jnp.full_like(own, jnp.nan)
     return KnockOut(neuron=neuron, loss=loss, own=own, others=others, share=own / norms)
+
+
+def contributions(weights: Weights, x: Any, *, noise_std: Any) -> Float[Array, "n p"]:
+    """s_a = ⟨w_a, x⟩ E h_a / E⟨f, x⟩, the share of what the net says along each sample that each neuron contributes.
+
+    They sum to 1 for every sample; a neuron whose column points away from the sample has a negative one.
+
+    Args:
+        weights: The net (5).
+        x: samples, (n, d).
+        noise_std: σ ≥ 0.
+
+    Raises:
+        ValueError: As `knock_out_effects`.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import knock_out, model
+    >>> net = model.Weights(jnp.eye(2), jnp.eye(2))
+    >>> print(knock_out.contributions(net, jnp.array([[1.0, 3.0]]), noise_std=0.0))
+    [[0.1 0.9]]
+    """
+    x = checks.samples("x", x)
+    checks.shape("x", x, (x.shape[0], weights.decoder.shape[0]))
+    checks.non_negative("noise_std", noise_std)
+    x = x.astype(weights.decoder.dtype)
+    deviation = jnp.asarray(noise_std, x.dtype) * jnp.linalg.norm(weights.encoder, axis=0)
+    first = jax.vmap(lambda mean: gaussian.relu_moments(mean, jnp.diag(deviation**2))[0])(x @ weights.encoder)
+    said = (x @ weights.decoder) * first
+    return said / jnp.sum(said, axis=1, keepdims=True)
+
+
+def alignment(weights: Weights, x: Any) -> Float[Array, "n p"]:
+    """The smaller of the cosines of a neuron's two columns with each sample, 0 for a neuron with a zero column.
+
+    Raises:
+        ValueError: `x` does not fit the weights.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import knock_out, model
+    >>> print(knock_out.alignment(model.Weights(jnp.eye(2), jnp.eye(2)), jnp.array([[0.6, 0.8]])))
+    [[0.6 0.8]]
+    """
+    x = checks.samples("x", x)
+    checks.shape("x", x, (x.shape[0], weights.decoder.shape[0]))
+    rows = unit(x.astype(weights.decoder.dtype))
+    cosines = []
+    for columns in (weights.encoder, weights.decoder):
+        lengths = jnp.linalg.norm(columns, axis=0)
+        cosines.append(rows @ (columns / jnp.where(lengths > 0, lengths, 1)[None]))
+    return jnp.minimum(*cosines)
 
 
 def kept_share_loss(weights: Weights, x: Any, share: Any, *, noise_std: Any) -> Float[Array, " n"]:

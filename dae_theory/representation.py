@@ -5,7 +5,7 @@ A memorizing block answers its sample with one neuron (spiky), a generalizing on
 not scale-free: it follows the sample's norm and the layer's gain, so the scale-free scores stand beside it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
@@ -99,6 +99,31 @@ def score(h: Any, name: str) -> Array:
     if name not in _FORMULAS:
         raise Refusal(f"name must be one of {list(_FORMULAS)}; got {name!r}")
     return _scores(h, (name,))[name]
+
+
+def numpy_scores(h: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Some of the scores of `Spikiness` of a NumPy array (..., p), in NumPy alone: nothing goes through a device.
+
+    For streams of many small batches, where handing arrays to JAX and back costs more than the scores.
+
+    Raises:
+        ValueError: `h` has no axis or has NaN or infinite entries; a name is none of a score.
+
+    >>> import numpy as np
+    >>> from dae_theory import representation
+    >>> print(representation.numpy_scores(np.array([[0.0, 5.0, 0.0], [1.0, 1.0, 1.0]]), ["participation_ratio"]))
+    {'participation_ratio': array([1., 3.])}
+    """
+    unknown = [name for name in names if name not in _FORMULAS]
+    if unknown:
+        raise Refusal(f"names must be among {list(_FORMULAS)}; got {unknown[0]!r}")
+    if h.ndim == 0:
+        raise Refusal("h must have at least one axis; got a scalar")
+    h = h.astype(np.float32) if h.dtype.itemsize < 4 or h.dtype.kind != "f" else h
+    if not np.isfinite(h).all():
+        raise Refusal("h must be finite; got NaN or infinity")
+    with np.errstate(invalid="ignore"):
+        return _evaluate(np, h, tuple(names))
 
 
 def _scores(h: Any, names: tuple[str, ...]) -> dict[str, Array]:

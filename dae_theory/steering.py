@@ -4,7 +4,8 @@ f_a(y) = W₂ (h(y) + a v) = f(y) + a W₂ v,   v the mean representation of a t
 
 One application is affine in a whatever the weights are, so one step can show neither smooth nor abrupt steering:
 differences between memorized and generalized samples appear only where the steered denoiser is applied repeatedly, in
-`iterate` or inside a sampler. `response_curve` measures any map from the strength to outputs.
+`iterate` or inside a sampler. `response_curve` measures any map from the strength to outputs, of a network of any kind:
+in a deeper one the way from the activations that are steered to the output bends, and one application can show more.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from dae_theory import checks
+from dae_theory import checks, representation
 from dae_theory.checks import Refusal
 from dae_theory.model import Weights, represent
 
@@ -102,17 +103,22 @@ def _correlation(first: Array, second: Array) -> Array:
     return jnp.sum(first * second, axis=-1) / jnp.sqrt(jnp.sum(first**2, axis=-1) * jnp.sum(second**2, axis=-1))
 
 
-def response_curve(respond: Callable[[Array], Array], target: Any, strengths: Any) -> Response:
+def response_curve(respond: Callable[[Any], Any], target: Any, strengths: Any, *, compiled: bool = True) -> Response:
     """Outputs against the strength of steering, measured by their distance to a target.
 
     Args:
-        respond: From one strength, a scalar, to the outputs (m, d); it is mapped over the strengths. A stochastic
-            sampler must use the same keys at every strength, or noise is counted as jumps.
-        target: One target (d,) for all outputs, or one each, (m, d).
+        respond: From one strength, a scalar, to the outputs (m, ...), whose entries are taken as one vector each. A
+            stochastic sampler must use the same keys at every strength, or noise is counted as jumps.
+        target: One target (...) for all outputs, or one each, (m, ...).
         strengths: a, (s,), increasing, s ≥ 2; outputs are compared with those at a_1, usually 0.
+        compiled: True: `respond` is made of JAX operations, and mapped over the strengths in one program. False: it is
+            any function, called once for each strength with a Python float, and returns NumPy, JAX or torch arrays
+            (on any device, with or without gradient); then this function is not for jit. For torch modules:
+            `adapters.torch.steered`.
 
     Raises:
-        ValueError: `strengths` are fewer than two or not increasing, or `target` does not fit the outputs.
+        ValueError: `strengths` are fewer than two or not increasing, `target` does not fit the outputs, the outputs are
+            no rows, not finite or of various shapes, or `respond` is not of JAX operations although `compiled` is True.
 
     >>> import jax.numpy as jnp
     >>> from dae_theory import model, steering
@@ -124,16 +130,58 @@ def response_curve(respond: Callable[[Array], Array], target: Any, strengths: An
     >>> print(curve.monotonicity, curve.largest_step)
     [1.] [0.25]
     """
-    strengths, target = checks.array("strengths", strengths, 1), jnp.asarray(target)
-    checks.finite("target", target)
+    strengths = checks.array("strengths", strengths, 1)
     if strengths.size < 2:
         raise Refusal(f"strengths must be at least two; got {strengths.size}")
     if not checks.is_traced(strengths) and bool(jnp.any(strengths[1:] <= strengths[:-1])):
         raise Refusal(f"strengths must increase; got {strengths}")
-    outputs = jnp.moveaxis(lax.map(respond, strengths), 0, 1)
+    outputs = jnp.moveaxis((_mapped if compiled else _called)(respond, strengths), 0, 1)
+    target = _array(target)
+    checks.finite("target", target)
     if target.shape not in (outputs.shape[2:], (outputs.shape[0], *outputs.shape[2:])):
-        raise Refusal(f"target must have shape (d,) or (m, d) for outputs {outputs.shape}; got {target.shape}")
-    return _measure(outputs, target.reshape((-1, 1, outputs.shape[2])), strengths)
+        allowed = f"{outputs.shape[2:]}, or one for each of {outputs.shape[0]} outputs"
+        raise Refusal(f"target must have shape {allowed}; got {target.shape}")
+    rows = outputs.shape[0] if target.ndim == outputs.ndim - 1 else 1
+    flat = outputs.reshape(*outputs.shape[:2], -1)
+    return _measure(flat, target.astype(flat.dtype).reshape(rows, 1, -1), strengths)
+
+
+def _mapped(respond: Callable[[Any], Any], strengths: Array) -> Array:
+    """Outputs of a JAX function for all strengths, (s, m, ...)."""
+    advice = "respond must be made of JAX operations, or be given with compiled=False"
+
+    def checked(strength: Array) -> Array:
+        outputs = respond(strength)
+        if hasattr(outputs, "detach"):  # a torch tensor, without importing torch here
+            raise Refusal(f"{advice}; it returned a {type(outputs).__name__}")
+        return _rows(jnp.asarray(outputs))
+
+    try:
+        return lax.map(checked, strengths)
+    except jax.errors.JAXTypeError as error:
+        raise Refusal(f"{advice}; it asked for the value of its argument") from error
+
+
+def _called(respond: Callable[[Any], Any], strengths: Array) -> Array:
+    """Outputs of any function, called at one strength after the other, (s, m, ...)."""
+    if checks.is_traced(strengths):
+        raise Refusal("strengths must be numbers where compiled is False; got an array inside jit or vmap")
+    outputs = [_rows(_array(respond(float(strength)))) for strength in strengths]
+    for one in outputs:
+        checks.finite("respond", one)
+        checks.shape("respond", one, outputs[0].shape)
+    return jnp.stack(outputs)
+
+
+def _rows(outputs: Array) -> Array:
+    if outputs.ndim < 2:
+        raise Refusal(f"respond must return outputs (m, ...); got shape {outputs.shape}")
+    return outputs
+
+
+def _array(values: Any) -> Array:
+    """A JAX array of numbers of any library, half precision as float32."""
+    return representation.as_array("target", values) if hasattr(values, "detach") else jnp.asarray(values)
 
 
 @jax.jit

@@ -1,7 +1,8 @@
 """How often a table of scores cries wolf: labels drawn at random, by sample and by group, where nothing is memorized.
 
 Scores of a source image's crops are alike. With labels at random by source a stated 95 % must cover ½ as often as it
-says, and at most 5 % of whole tables may hold one row that excludes it.
+says, and at most 5 % of whole tables may hold one row that excludes it. The same for gains on a baseline whose scores
+go with the net's, where the sources called memorized differ from the others in both nets alike: no gain.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from sims.launch import limits
 class Config:
     """Score tables of noise with random labels, at several numbers of memorized and other sources."""
 
-    memorized: tuple[int, ...] = (10, 100)
+    memorized: tuple[int, ...] = (5, 11, 100)
     """Memorized sources."""
     others: int = 100
     """Other sources."""
@@ -31,9 +32,13 @@ class Config:
     """Share of a score's variance that is the source's own."""
     common: float = 0.5
     """Share of a source's variance that all scores have in common."""
+    kept: float = 0.8
+    """Share of a score's variance that the baseline's score of the same sample has in common with it."""
+    shift: float = 0.25
+    """By how much memorized sources differ, in both nets, for the gains, in standard deviations (0.25: AUROC .57)."""
     rows: int = 20
     """Scores of a table."""
-    tables: int = 200
+    tables: int = 250
     """Tables of each kind."""
     seed: int = 0
     """Root of all randomness."""
@@ -41,35 +46,34 @@ class Config:
 
 SMOKE = {"memorized": (10,), "crops": (1, 4), "rows": 5, "tables": 10}
 LEVEL = 0.95
+MEASURED = ("covered", "covered_by_sample", "alarm", "any_single", "gain_covered", "gain_alarm", "gain_any_single")
 
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
     limits.distinct(config, "memorized", "crops")
     limits.at_least(config, memorized=2, others=2, crops=1, rows=1, tables=2)
-    for name in ("alike", "common"):
+    for name in ("alike", "common", "kept"):
         if not 0 <= getattr(config, name) <= 1:
             raise Refusal(f"{limits.option(name)} must lie in [0, 1]; got {getattr(config, name)}")
     return config
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
-    """Whether each table's first interval covers ½, taken by source and by sample, and whether any row alarms."""
+    """Whether each table's first interval covers what is so, taken by source and by sample, and whether rows alarm."""
     shape = (len(config.memorized), len(config.crops), config.tables)
     run.expect(int(np.prod(shape)), 0)
-    measured = {name: np.zeros(shape, dtype=bool) for name in ("covered", "covered_by_sample", "alarm", "any_single")}
+    measured = {name: np.zeros(shape, dtype=bool) for name in MEASURED}
     for place in np.ndindex(shape):
         count, crops = config.memorized[place[0]], config.crops[place[1]]
         key = derive(jax.random.key(config.seed), "table", *(int(index) for index in place))
         scores, groups, labels = _table(config, key, count, crops)
-        found = detection.areas(scores, labels, groups=groups)
-        level = detection.simultaneous_level(derive(key, "together"), found, scores, labels, groups=groups, level=LEVEL)
-        single = [found.interval(row, level=LEVEL) for row in range(config.rows)]
+        found = _of_areas(derive(key, "together"), scores[: config.rows], labels, groups)
         blind = detection.areas(scores[:1], labels).interval(0, level=LEVEL)
-        measured["covered"][place] = _covers(single[0])
-        measured["covered_by_sample"][place] = _covers(blind)
-        measured["any_single"][place] = not all(map(_covers, single))
-        measured["alarm"][place] = not all(_covers(found.interval(row, level=level)) for row in range(config.rows))
+        found |= {"covered_by_sample": _covers(blind, 0.5)}
+        found |= _of_gains(derive(key, "gains"), scores + config.shift * labels, labels, groups)
+        for name, value in found.items():
+            measured[name][place] = value
         run.advance()
     return xr.Dataset(
         {name: (("memorized", "crops", "table"), values.astype(np.int8)) for name, values in measured.items()},
@@ -77,20 +81,45 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     )
 
 
-def _covers(interval: detection.Interval) -> bool:
-    return bool(interval.low <= 0.5 <= interval.high)
+def _of_areas(key: jax.Array, scores: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict[str, bool]:
+    """AUROCs: the first one's interval, all of them one by one, all together."""
+    found = detection.areas(scores, labels, groups=groups)
+    level = detection.simultaneous_level(key, found, scores, labels, groups=groups, level=LEVEL)
+    single = [_covers(found.interval(row, level=LEVEL), 0.5) for row in range(len(scores))]
+    together = [_covers(found.interval(row, level=level), 0.5) for row in range(len(scores))]
+    return {"covered": single[0], "any_single": not all(single), "alarm": not all(together)}
+
+
+def _of_gains(key: jax.Array, scores: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict[str, bool]:
+    """Gains of the first half of the scores on the second, as `_of_areas`."""
+    found, rows = detection.areas(scores, labels, groups=groups), len(scores) // 2
+    level = detection.simultaneous_level(key, found, scores, labels, groups=groups, differences=True, level=LEVEL)
+    single = [_covers(found.difference(row, row + rows, level=LEVEL), 0.0) for row in range(rows)]
+    together = [_covers(found.difference(row, row + rows, level=level), 0.0) for row in range(rows)]
+    return {"gain_covered": single[0], "gain_any_single": not all(single), "gain_alarm": not all(together)}
+
+
+def _covers(interval: detection.Interval, value: float) -> bool:
+    return bool(interval.low <= value <= interval.high)
 
 
 def _table(config: Config, key: jax.Array, memorized: int, crops: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores (rows, n) of sources with crops, the source of each sample, and labels at random by source."""
+    """Scores (2 rows, n) of sources with crops in the net and in the baseline, the source of each sample, and labels at
+    random by source.
+    """
     sources = memorized + config.others
     rng = np.random.default_rng(np.asarray(jax.random.key_data(derive(key, "scores"))))
-    own = np.sqrt(1 - config.common) * rng.standard_normal((config.rows, sources))
-    own = own + np.sqrt(config.common) * rng.standard_normal(sources)
     groups = np.repeat(np.arange(sources), crops)
-    crop = rng.standard_normal((config.rows, groups.size))
-    scores = np.sqrt(config.alike) * own[:, groups] + np.sqrt(1 - config.alike) * crop
-    return scores, groups, (rng.permutation(sources) < memorized)[groups]
+
+    def drawn() -> np.ndarray:
+        own = np.sqrt(1 - config.common) * rng.standard_normal((config.rows, sources))
+        own = own + np.sqrt(config.common) * rng.standard_normal(sources)
+        crop = rng.standard_normal((config.rows, groups.size))
+        return np.sqrt(config.alike) * own[:, groups] + np.sqrt(1 - config.alike) * crop
+
+    net = drawn()
+    baseline = np.sqrt(config.kept) * net + np.sqrt(1 - config.kept) * drawn()
+    return np.concatenate([net, baseline]), groups, (rng.permutation(sources) < memorized)[groups]
 
 
 def judge(data: xr.Dataset) -> list[compare.Row]:
@@ -101,16 +130,17 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
             at = data.sel(memorized=memorized, crops=crops)
             total = at.sizes["table"]
             kind = f"{memorized} memorized sources, {crops} {'crop' if crops == 1 else 'crops'} each"
-            covered, alarms = int(at["covered"].sum()), int(at["alarm"].sum())
-            rows.append(compare.share(f"a single 95 % interval covers ½: {kind}", "DeLong", covered, total, LEVEL))
-            rows.append(
-                compare.share(
-                    f"tables with a row that alarms: {kind}", "max-statistic", alarms, total, 1 - LEVEL, relation="≤"
-                )
-            )
+            for name, words in (("covered", "½: "), ("gain_covered", "a gain of 0 on a baseline: ")):
+                claim = f"a single 95 % interval covers {words}{kind}"
+                rows.append(compare.share(claim, "DeLong", int(at[name].sum()), total, LEVEL))
+            for name, words in (("alarm", "tables with a row"), ("gain_alarm", "tables with a gain on a baseline")):
+                claim, allowed = f"{words} that alarms: {kind}", 1 - LEVEL
+                alarms = int(at[name].sum())
+                rows.append(compare.share(claim, "max-statistic", alarms, total, allowed, relation="≤"))
             for name, words in (
                 ("covered_by_sample", "the interval that ignores sources covers ½"),
                 ("any_single", "tables with some single interval off ½"),
+                ("gain_any_single", "tables with some single gain off 0"),
             ):
                 rows.append(compare.share(f"{words}: {kind}", "single intervals", int(at[name].sum()), total))
     return rows

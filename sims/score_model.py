@@ -7,32 +7,32 @@ python -m sims.score_model --module package.module:factory --weights FILE --imag
 A file holds one array (n, ...) for each layer, `memorized` (n,) with 0 and 1, and, for the controls, `inputs` (n, ...)
 and `denoised` (n, ...) where there are any. A folder of images has a subfolder `memorized` with the samples known to be
 memorized and others beside it; without it, scores are recorded and no table can be made. Scores of images stand in
-scores.csv beside the record as well, the most suspicious image first.
+scores.csv beside the record as well, the most suspicious image first, and figure.png shows the first and the last.
 """
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import compare, data, detection, model, theory
+from dae_theory import compare, detection
 from dae_theory.checks import Refusal
 from dae_theory.data.folder import image_files
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import contents, limits
 from sims.measures import suspects
-from sims.measures.tables import CONTROLS, score_lines
-from sims.nets import foreign
-from sims.worlds.activations import POOLINGS, Activations, pooled, read_activations
+from sims.measures.tables import CONTROLS, score_lines, worth_printing
+from sims.nets import foreign, scored
+from sims.worlds import demo, groups
+from sims.worlds.activations import Activations, pooled, read_activations
 
 DEMO = "demo"
+MOST = 24  # rows that the terminal shows
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,13 @@ class Config:
     """package.module:factory of a torch denoiser, from noised images (b, c, h, w) in [−1, 1] to clean ones."""
     weights: str = field(default="", metadata=contents.PATH)
     """Its weights, as torch.save(net.state_dict(), FILE) writes them."""
+    baseline: str = field(default="", metadata=contents.PATH)
+    """Weights of the same module that cannot have memorized the images: an earlier net, or one trained on others."""
     untrained: bool = True
-    """Compare with the same module without its weights, which can have memorized nothing."""
+    """Without --baseline, compare with the module without its weights, which can have memorized nothing."""
+    groups: str = field(default="", metadata=contents.PATH)
+    """What images belong to (source image, person): a CSV file of image,group, or before:MARK for what stands before
+    MARK in an image's name."""
     noise_stds: tuple[float, ...] = (0.1, 0.3)
     """σ at which the module is read."""
     colour: bool = False
@@ -94,12 +99,17 @@ def resolve(config: Config) -> Config:
         raise Refusal("give one of --activations FILE.npz, --pipeline NAME or --module NAME; these with --images")
     if not config.activations and not config.images:
         raise Refusal("--images must name a folder when --pipeline or --module is given")
+    for name in ("baseline", "groups", "weights"):
+        if getattr(config, name) and not (config.module or (config.pipeline and name == "groups")):
+            raise Refusal(f"{limits.option(name)} goes with --module; got {getattr(config, name)!r}")
     if config.module:
         limits.above_zero(config, "noise_stds")
         limits.distinct(config, "noise_stds")
-        foreign.load(config.module, config.weights, config.seed)
+        foreign.load(config.module, config.weights, config.seed, config.baseline)
     if config.images and not Path(config.images).is_dir():
         raise Refusal(f"--images must be a folder; got {config.images!r}")
+    if config.groups:
+        groups.read(config.groups, [file.relative_to(config.images).as_posix() for file in image_files(config.images)])
     limits.at_least(config, batch_size=1, resamples=2, timestep=0, size=0)
     if not 0 < config.fpr < 1:
         raise Refusal(f"--fpr must lie in (0, 1); got {config.fpr}")
@@ -112,36 +122,35 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Scores of every sample, and the table where labels are known."""
     key = derive(jax.random.key(config.seed), "table")
     options = {"fpr": config.fpr, "resamples": config.resamples}
+    pictures = xr.Dataset()
     if not config.activations:
-        columns, memorized, baseline = _from_module(config) if config.module else (*_from_pipeline(config), None)
-        table = None
+        found = scored.by_module(config) if config.module else scored.by_pipeline(config)
+        columns, memorized, table, pictures = found.columns, found.memorized, None, found.shown
         if memorized is not None:
-            table = detection.evaluate(key, columns, memorized, baseline=baseline, **options)
-        names = [str(file.relative_to(config.images)) for file in image_files(config.images)]
+            against = {"baseline": found.baseline, "groups": found.groups}
+            table = detection.evaluate(key, columns, memorized, **against, **options)
         run.record.folder.mkdir(parents=True, exist_ok=True)
-        rank_by = config.rank_by or next(c.name for c in columns if c.name.startswith("denoising_loss"))
-        suspects.write(run.record.folder / "scores.csv", columns, names, memorized, rank_by)
+        suspects.write(run.record.folder / "scores.csv", columns, found.names, memorized, found.rank_by)
     else:
-        saved = _demo(config.seed) if config.activations == DEMO else read_activations(config.activations)
+        saved = demo.activations(config.seed) if config.activations == DEMO else read_activations(config.activations)
         memorized, table = saved.memorized, _table(key, saved, config, **options)
         columns = list(table.columns)
     labels = np.full(columns[0].scores.size, -1) if memorized is None else memorized.astype(int)
-    scored = xr.Dataset(
+    result = pictures.assign(
         {
             "score": (("column", "sample"), np.stack([column.scores for column in columns])),
             "memorized": ("sample", labels),
-        },
-        coords={"column": [column.name for column in columns]},
-    )
+        }
+    ).assign_coords(column=[column.name for column in columns])
     if table is None:
-        return scored
+        return result
     lines = xr.Dataset(
         {name: ("line", values) for name, values in table.arrays().items()},
         coords={"line": [row.name for row in table.rows]},
     )
     counts = {"fitted_on": table.fitted_on, "reported_on": table.reported_on}
     words = {"table": str(table), "verdict": table.verdict()}
-    return scored.merge(lines).assign_attrs(fpr=config.fpr, **words, **counts)
+    return result.merge(lines).assign_attrs(fpr=config.fpr, **words, **counts)
 
 
 def _table(key: Array, saved: Activations, config: Config, **options: Any) -> detection.ScoreTable:
@@ -156,88 +165,21 @@ def _table(key: Array, saved: Activations, config: Config, **options: Any) -> de
     )
 
 
-def _demo(seed: int) -> Activations:
-    """Cor. 3.4 at work: duplicated samples, each with a neuron of its own, beside two abundant clusters."""
-    dimension, clusters, duplicates, rank, noise_std = 32, 2, 6, 4, 0.2
-    key = derive(jax.random.key(seed), "demo")
-    mixture = data.simplex_mixture(
-        key, dimension=dimension, components=clusters + duplicates, radius=4.0, rank=rank - 1, spread=0.5
-    )
-    samples = mixture.sample_balanced(derive(key, "samples"), 60)
-    spiky = np.asarray(samples.labels) < duplicates
-    x = np.where(spiky[:, None], np.asarray(mixture.means)[np.asarray(samples.labels)], np.asarray(samples.x))
-    weights = theory.block_weights(
-        x, samples.labels, (1,) * duplicates + (rank,) * clusters, noise_std=noise_std, weight_decay=1e-3
-    )
-    y = jnp.asarray(x) + noise_std * jax.random.normal(derive(key, "noise"), x.shape)
-    return Activations(
-        {"representation": np.asarray(model.represent(weights, y))}, spiky, x, np.asarray(model.denoise(weights, y))
-    )
-
-
-def _from_module(
-    config: Config,
-) -> tuple[list[detection.Column], np.ndarray | None, list[detection.Column] | None]:
-    """Scores in the module, labels, and scores in the same module without its weights."""
-    from dae_theory.adapters import torch as adapter
-
-    trained, untrained = foreign.load(config.module, config.weights, config.seed)
-    size = (config.size, config.size) if config.size else None
-    images = data.load_images(f"folder:{config.images}", size=size, colour=config.colour)
-    pixels = _channels_first(images)
-    asked: dict[str, Any] = {"noise_std": config.noise_stds, "batch_size": config.batch_size, "seed": config.seed}
-    names = list(config.names) or adapter.default_names(trained, pixels, config.noise_stds)
-    if config.pooling != "max":
-        asked["pooling"] = partial(POOLINGS["mean"], channel_axis=1) if config.pooling == "mean" else POOLINGS["none"]
-    nets = [trained, untrained] if config.untrained and config.weights else [trained]
-    columns = [adapter.module_columns(net, pixels, names=names, **asked) for net in nets]
-    return columns[0], _labels(config, images), columns[1] if len(columns) > 1 else None
-
-
-def _channels_first(images: data.Images) -> np.ndarray:
-    pixels = np.asarray(images.x, dtype=np.float32).reshape(len(images.x), *images.shape)
-    return pixels[:, None] if pixels.ndim == 3 else np.moveaxis(pixels, -1, 1)
-
-
-def _labels(config: Config, images: data.Images) -> np.ndarray | None:
-    """Which images lie in the folder of memorized ones; None where there is none."""
-    if config.memorized not in images.names or len(images.names) < 2:
-        return None
-    return np.asarray(images.labels) == images.names.index(config.memorized)
-
-
-def _from_pipeline(config: Config) -> tuple[list[detection.Column], np.ndarray | None]:
-    from dae_theory.adapters import diffusers as adapter
-
-    pipeline = adapter.load(config.pipeline)
-    plan = adapter.recipe(pipeline)
-    images = data.load_images(f"folder:{config.images}", size=plan.size, colour=plan.channels == 3)
-    pixels = _channels_first(images)
-    pooling = POOLINGS[config.pooling]
-    if config.pooling != "none":
-        # The recipe's own pooling knows where the channels are: replace the reduction, keep the axis.
-        pooling = partial(pooling, **getattr(plan.pooling, "keywords", {}))
-    result = adapter.score_images(
-        pipeline,
-        pixels,
-        timestep=config.timestep,
-        names=config.names or None,
-        pooling=pooling,
-        batch_size=config.batch_size,
-        seed=config.seed,
-    )
-    return result.columns(), _labels(config, images)
-
-
 def judge(scored: xr.Dataset) -> list[compare.Row]:
-    """The scores together, fitted on one half and reported on the other, beside the trivial controls of the inputs."""
+    """The scores together, fitted on one half and reported on the other, beside the trivial controls of the inputs;
+    where there is a baseline, what they gain on it, by intervals that hold for all rows together.
+    """
     rows = []
-    for name in ("combined", *CONTROLS):
-        if "line" in scored.dims and name in scored["line"].values:
-            at = scored.sel(line=name)
-            ends = (float(at[f"auroc_delong_{end}"]) for end in ("low", "high"))
-            words = "all scores combined" if name == "combined" else f"{name.replace('_', ' ')}, a control"
-            rows.append(compare.interval(f"AUROC of {words}", "Table 1", float(at["auroc"]), *ends))
+    for name in scored["line"].values if "line" in scored.dims else ():
+        if str(name) != "combined" and not str(name).startswith(CONTROLS):
+            continue
+        at, words = scored.sel(line=name), f"{str(name).replace('_', ' ')}, a control"
+        words = "all scores combined" if name == "combined" else words
+        ends = (float(at[f"auroc_delong_{end}"]) for end in ("low", "high"))
+        rows.append(compare.interval(f"AUROC of {words}", "Table 1", float(at["auroc"]), *ends))
+        if "difference" in at:
+            ends = (float(at[f"difference_simultaneous_{end}"]) for end in ("low", "high"))
+            rows.append(compare.interval(f"gain on the baseline: {words}", "Table 1", float(at["difference"]), *ends))
     return rows
 
 
@@ -256,7 +198,11 @@ def describe(scored: xr.Dataset) -> str:
         f" samples, reported on {report} and {report_others}"
     )
     verdict = [launch.wrap(scored.attrs["verdict"])] if "verdict" in scored.attrs else []
-    return "\n".join([score_lines(scored["line"].values, values), launch.wrap(words), *verdict])
+    shown = worth_printing(scored["line"].values, values, MOST)
+    rest = scored.sizes["line"] - len(shown)
+    lines = score_lines(scored["line"].values[shown], {name: column[shown] for name, column in values.items()})
+    more = [launch.wrap(f"{rest} rows with lower ones are in the record")] if rest else []
+    return "\n".join([lines, *more, launch.wrap(words), *verdict])
 
 
 SIM = launch.Sim(Config, compute, judge, SMOKE, resolve, describe)

@@ -6,7 +6,8 @@ quarter of their own cluster that reaches furthest in one direction. v is the me
 
 One application, f(y) + a W₂v, is affine in a whatever the weights are. So (11) is applied k times at one noise level,
 or at every step of a sampler, and curves are drawn over the dose: the sum of all a. f is positively homogeneous, which
-leaves lengths open, so outputs are compared by direction. Models: trained nets, the block weights of theory, f_gt.
+leaves lengths open, so outputs are compared by direction. Models: trained nets, the block weights of theory, f_gt; and
+a small diffusion transformer on the same data, one net for all noise levels, whose last hidden layer is steered.
 """
 
 from dataclasses import dataclass, field, replace
@@ -19,19 +20,19 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import compare, data, memorization, sampling, theory
+from dae_theory import compare, data, diffusion, memorization, sampling, theory
 from dae_theory.checks import Refusal
 from dae_theory.directions import unit
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
 from sims.measures import steered
-from sims.nets import noise_levels
+from sims.nets import noise_levels, patches
 from sims.nets.training import TrainingConfig
 from sims.worlds.mixture import MixtureConfig
 
 CONDITIONS = ("generalized, own cluster", "generalized, other cluster", "memorized, other cluster")
-MODELS = ("nets", "analytic", "f_gt")
+MODELS = ("nets", "analytic", "f_gt", "deep")
 SAMPLER = "sampler"
 
 
@@ -71,6 +72,12 @@ class Config:
     """Expected norm of an initial column."""
     weight_decay: float = 3e-3
     """λ of (6)."""
+    deep_steps: int = 2000
+    """Optimizer steps of the deep net, which sees a sample as four patches."""
+    deep_width: int = 32
+    """Channels of its stream."""
+    deep_depth: int = 2
+    """Its blocks."""
 
 
 SMOKE = {
@@ -85,6 +92,9 @@ SMOKE = {
     "dimension": 8,
     "rank": 2,
     "width": 16,
+    "deep_steps": 20,
+    "deep_width": 8,
+    "deep_depth": 1,
 }
 
 
@@ -93,7 +103,9 @@ def resolve(config: Config) -> Config:
     mixture = config.mixture
     limits.at_least(config, components=2, per_component=2, copies=1, seeds=2, levels=2, chains=2, width=1)
     limits.at_least(config, iterations=1)
+    limits.at_least(config, deep_steps=1, deep_width=8, deep_depth=1)
     limits.distinct(config, "iterations")
+    patches.check(config.mixture.dimension, config.deep_width)
     limits.above_zero(config, "lowest", "dose", "init_scale")
     config.training.check()
     _with_repeated(mixture).check()
@@ -118,7 +130,8 @@ def _with_repeated(mixture: MixtureConfig) -> MixtureConfig:
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Train one set of nets a seed as one ensemble, then steer."""
     schedule = sampling.geometric_schedule(config.highest, config.lowest, config.levels)
-    run.expect(config.seeds * config.levels, config.seeds * config.levels * config.training.steps)
+    steps = config.seeds * (config.levels * config.training.steps + config.deep_steps)
+    run.expect(config.seeds * (config.levels + 1), steps)
     worlds = [_world(config, seed) for seed in range(config.seeds)]
     settings = config.training.settings(
         width=config.width, init_scale=config.init_scale, weight_decay=config.weight_decay
@@ -127,7 +140,10 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     members = {"identity": seeds[:, None], "pool": seeds, "n": np.full(config.seeds, len(worlds[0]["x"]))}
     pools = jnp.stack([world["x"] for world in worlds])
     sets = noise_levels.train_sets(run, "nets", members, pools, schedule[:-1], settings, seed=config.seed)
-    measured = [_measure(config, world, noise_levels.one(sets, seed), schedule) for seed, world in enumerate(worlds)]
+    deep = [patches.deep_net(derive(world["key"], "deep"), world["x"], run, config) for world in worlds]
+    measured = [
+        _measure(config, world, noise_levels.one(sets, seed), deep[seed], schedule) for seed, world in enumerate(worlds)
+    ]
     axes = ("seed", "model", "procedure", "condition")
     behind = {"moved": (*axes, "dose"), "memorized": ("seed", "start")}
     variables = {
@@ -179,7 +195,7 @@ def _world(config: Config, seed: int) -> dict[str, Any]:
 
 
 def _measure(
-    config: Config, world: dict[str, Any], nets: sampling.DenoiserSet, schedule: Array
+    config: Config, world: dict[str, Any], nets: sampling.DenoiserSet, deep: diffusion.Network, schedule: Array
 ) -> dict[str, np.ndarray]:
     """Responses of one seed: every measure has the axes model, procedure, condition."""
     ranks = (config.mixture.rank + 1,) * config.mixture.components + (1,)
@@ -197,6 +213,7 @@ def _measure(
         partial(steered.follow_set, nets, world["key"]),
         partial(steered.follow_set, analytic, world["key"]),
         partial(steered.follow_mixture, world["mixture"], world["key"]),
+        partial(steered.follow_network, deep, world["key"], layer=f"block{config.deep_depth - 1}.hidden"),
     ]
     stack = partial(jax.tree.map, lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]))
     measured = [
@@ -235,6 +252,13 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
         for condition in CONDITIONS:
             order = data["monotonicity"].sel(model="nets", procedure=procedure, condition=condition)
             rows.append(compare.mean(f"{at}: {condition}: rank correlation with the dose", "(11)", order))
+    for condition in CONDITIONS:
+        at = {"model": "deep", "procedure": data["procedure"].values[-1], "condition": condition}
+        words = f"deep net, sampler: {condition}"
+        rows.append(compare.mean(f"{words}: rank correlation with the dose", "(11)", data["monotonicity"].sel(at)))
+        rows.append(compare.mean(f"{words}: factor of twice as many doses", "1 = jump, 2 = smooth", finer.sel(at)))
+        way = data["moved"].sel(at).isel(dose=-1)
+        rows.append(compare.mean(f"{words}: way towards the target at the largest dose", "(11)", way))
     for condition in (generalized, memorized):
         shrunk = finer.sel(model="f_gt", procedure=data["procedure"].values[-1], condition=condition)
         rows.append(compare.mean(f"f_gt, sampler: {condition}: the same factor", "1 = jump, 2 = smooth", shrunk))

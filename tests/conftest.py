@@ -49,3 +49,20 @@ def refused():
 def key():
     """The root key of a test."""
     return jax.random.key(20)
+
+
+@pytest.fixture
+def state_of():
+    """Of a torch module, everything that must not change: bits, flags, hooks, gradients, devices, types, randomness."""
+    import torch
+
+    def state(model):
+        tensors = {name: tensor.detach().numpy().tobytes() for name, tensor in model.state_dict().items()}
+        flags = [
+            (module.training, len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))
+            for module in model.modules()
+        ]
+        parameters = [(p.dtype, p.device, p.requires_grad, p.grad is None) for p in model.parameters()]
+        return tensors, flags, parameters, torch.random.get_rng_state().numpy().tobytes()
+
+    return state

@@ -189,7 +189,12 @@ def test_refusals(rng, key, refused):
         detection.bootstrap_interval(key, [1.0], [2.0], resamples=1)
     with refused("key"):
         detection.bootstrap_interval(jax.random.split(key), [1.0], [2.0])
+    for number in (0, None, jax.random.PRNGKey(0)):
+        with refused("key"):
+            detection.bootstrap_interval(number, [1.0], [2.0])
     h, memorized = _spiky_and_balanced(rng)
+    with refused("key"):
+        detection.score_table(0, h, memorized)
     keys = iter(jax.random.split(jax.random.key(1), 4))
     with refused("memorized"):
         detection.score_table(next(keys), h, np.arange(SHAPE[0]))

@@ -7,6 +7,7 @@ import scipy.special
 import scipy.stats
 
 from dae_theory import detection
+from dae_theory.detection import permuted
 
 
 @pytest.fixture
@@ -107,6 +108,27 @@ def test_a_handful_of_positives_is_judged_by_permutation(rng):
     assert np.mean(alarms) <= 0.05 + 5 * np.sqrt(0.05 * 0.95 * 2 / 300)
     mixed = detection.permutation_level(jax.random.key(2), scores, labels, groups=np.arange(30) // 2)
     assert mixed == 0.95  # a group with both labels: nothing to permute
+
+
+@pytest.mark.parametrize("per", [1, 3], ids=["by sample", "by group"])
+def test_permuted_labels_give_the_areas_of_each_labelling(rng, per):
+    """The vectorized AUROCs, influences and probabilities are those of `areas`, with ties and groups of any size."""
+    scores, groups, labels = _grouped(rng, 15, per, 4)
+    keep = rng.random(groups.size) < 0.9 if per > 1 else np.ones(groups.size, dtype=bool)
+    scores, groups, labels = np.round(scores[:, keep], 1), np.unique(groups[keep], return_inverse=True)[1], labels[keep]
+    kinds = np.zeros((5, groups.max() + 1), dtype=bool)
+    for row in kinds:
+        row[rng.permutation(row.size)[:5]] = True
+    found = permuted.permuted_areas(scores, kinds, groups)
+    alone, gaps = permuted.chance(found), permuted.chance_of_difference(found)
+    for number, kind in enumerate(kinds):
+        one = detection.areas(scores, kind[groups], groups=groups)
+        np.testing.assert_allclose(found.estimates[number], one.estimates, rtol=1e-12)
+        np.testing.assert_allclose(found.positive[number] + found.negative[number], one.influence, atol=1e-14)
+        np.testing.assert_allclose(alone[number], one.chance(), rtol=1e-9)
+        for row in range(2):
+            ends = one.difference(row, row + 2, level=1 - gaps[number, row])
+            np.testing.assert_allclose(min(abs(ends.low), abs(ends.high)), 0, atol=1e-8)
 
 
 def test_a_separating_score_has_an_interval_with_width(rng):

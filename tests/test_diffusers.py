@@ -20,17 +20,6 @@ def rng():
     return np.random.default_rng(19)
 
 
-def _state(model):
-    """Everything that must not change: bits, flags, hooks, gradients, devices and types."""
-    tensors = {name: tensor.detach().numpy().tobytes() for name, tensor in model.state_dict().items()}
-    flags = [
-        (module.training, len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))
-        for module in model.modules()
-    ]
-    parameters = [(p.dtype, p.device, p.requires_grad, p.grad is None) for p in model.parameters()]
-    return tensors, flags, parameters, torch.random.get_rng_state().numpy().tobytes()
-
-
 @pytest.fixture(scope="module")
 def recipes():
     pytest.importorskip("diffusers", exc_type=ImportError)
@@ -146,16 +135,16 @@ def _parts(pipeline):
 
 
 @pytest.mark.parametrize("kind", PIPELINES)
-def test_scoring_leaves_the_model_bit_identical_and_does_not_depend_on_the_batch(recipes, rng, kind):
+def test_scoring_leaves_the_model_bit_identical_and_does_not_depend_on_the_batch(recipes, rng, kind, state_of):
     torch.manual_seed(0)
     pipeline = PIPELINES[kind]()
     for part in _parts(pipeline):
         part.train()  # the flag must come back
     images = np.clip(rng.standard_normal((5, 1, 8, 8)), -1, 1)
-    before = [_state(part) for part in _parts(pipeline)]
+    before = [state_of(part) for part in _parts(pipeline)]
     whole = recipes.score_images(pipeline, images, timestep=100, batch_size=5)
     parts = recipes.score_images(pipeline, images, timestep=100, batch_size=2)
-    assert [_state(part) for part in _parts(pipeline)] == before
+    assert [state_of(part) for part in _parts(pipeline)] == before
     assert list(whole.scores) == list(recipes.recipe(pipeline).names)
     for name, scores in whole.scores.items():
         for field in ("std", "participation_ratio", "gini"):

@@ -209,3 +209,33 @@ def test_a_network_is_a_denoiser_for_samplers(key, y):
 def test_bad_arguments_are_refused(key, refused, argument, call):
     with refused(argument):
         call(key)
+
+
+def test_hidden_activations_are_edited_as_asked(key, y, refused):
+    """A silenced neuron is one whose column is 0; a shift adds its decoded direction; rows have edits of their own."""
+    network = _perturbed(key, diffusion.relu_network(key, 64, width=12))
+    one, none = jnp.ones((5, 12), jnp.float32), jnp.zeros((5, 12), jnp.float32)
+    without = jax.tree.map(lambda leaf: leaf.at[:, 2].set(0) if leaf.shape == (64, 12) else leaf, network.parameters)
+    expected = network.replace(parameters=without).denoise(y, 0.3)
+    silent = diffusion.Edit(one.at[:, 2].set(0), none)
+    np.testing.assert_allclose(network.denoise(y, 0.3, {"hidden": silent}), expected, rtol=1e-5, atol=1e-5)
+    at = network.activations(y, 0.3)
+    j = int(jnp.argmax(at["hidden"][1]))
+    gain = at["gated"][1, j] / at["hidden"][1, j]
+    shifted = network.denoise(y, 0.3, {"hidden": diffusion.Edit(one, none.at[1, j].set(0.5))})
+    moved = shifted - network.denoise(y, 0.3)
+    weights = network.parameters["weights"][...]
+    np.testing.assert_allclose(moved[1], 0.5 * gain * weights[:, j], rtol=1e-2, atol=1e-4)
+    np.testing.assert_allclose(moved[jnp.array([0, 2, 3, 4])], 0, atol=1e-6)
+    with refused("edits"):
+        network.denoise(y, 0.3, {"gated": silent})
+
+
+@pytest.mark.slow
+def test_a_row_of_the_deep_network_is_edited_alone(key, y):
+    deep = _perturbed(key, _deep(key, depth=2))
+    factors = jnp.ones((5, 64), jnp.float32).at[1].set(0)
+    edit = {"block1.hidden": diffusion.Edit(factors, jnp.zeros_like(factors))}
+    moved = jnp.max(jnp.abs(deep.denoise(y, 0.3, edit) - deep.denoise(y, 0.3)), axis=1)
+    assert float(moved[1]) > 1e-3
+    np.testing.assert_allclose(moved[jnp.array([0, 2, 3, 4])], 0, atol=1e-5)

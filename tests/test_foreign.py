@@ -10,6 +10,7 @@ from dae_theory import detection
 from sims import launch, score_model
 from sims.measures import suspects
 from sims.nets import foreign
+from sims.worlds import groups
 
 FACTORY = """
 import torch
@@ -61,10 +62,53 @@ def project(tmp_path, monkeypatch):
     sys.modules.pop("own_net", None)
 
 
+def test_groups_come_from_a_table_or_from_how_names_begin(tmp_path):
+    names = ["memorized/anna_1.png", "others/anna_2.png", "others/berta_1.png"]
+    assert groups.read("", names) is None
+    np.testing.assert_array_equal(groups.read("before:_", names), [0, 0, 1])
+    table = tmp_path / "groups.csv"
+    table.write_text("\ufeffimage,group\n" + "\n".join(f"{name},{name[-7:-5]}" for name in names))
+    np.testing.assert_array_equal(groups.read(str(table), names), np.unique(["a_", "a_", "a_"], return_inverse=True)[1])
+    for lines, wrong in (
+        ("memorized/anna_1.png,1", "lacks 2"),
+        ("image,group\nnone.png,1", "names 'none.png'"),
+        ("memorized/anna_1.png", "two entries"),
+        ("others/anna_2.png,1\nothers/anna_2.png,2", "two"),
+    ):
+        table.write_text(lines)
+        with pytest.raises(ValueError, match=f"--groups.*{wrong}"):
+            groups.read(str(table), names)
+    for source in ("before:+", "before:", "nowhere.csv"):
+        with pytest.raises(ValueError, match="--groups"):
+            groups.read(source, names)
+
+
+def test_the_sheet_shows_both_ends_in_256_greys():
+    rng = np.random.default_rng(1)
+    pixels = rng.uniform(-1, 1, (40, 1, 130, 100))
+    columns = [detection.Column("loss", rng.permutation(40.0 + np.arange(40)))]
+    names = [f"{index}.png" for index in range(40)]
+    shown = suspects.pictures(columns, names, pixels, "loss", lambda rows: (pixels[rows] + 5, pixels[rows] - 5))
+    best = np.argsort(-columns[0].scores)
+    np.testing.assert_array_equal(shown["picture_of"], [*best[:8], *best[-8:]])
+    np.testing.assert_array_equal(shown["picture_rank"], [*range(1, 9), *range(33, 41)])
+    np.testing.assert_array_equal(shown["picture_score"], columns[0].scores[shown["picture_of"].values])
+    assert shown["picture"].shape == (16, 3, 1, 43, 33)  # means over squares of 3 pixels
+    first = pixels[best[0], 0, :3, :3].mean()
+    assert abs(shown["picture"].values[0, 0, 0, 0, 0] - 127.5 * (first + 1)) <= 0.5
+    assert (shown["picture"].sel(version="noised") == 255).all()
+    assert (shown["picture"].sel(version="denoised") == 0).all()
+
+
 def test_a_module_and_a_folder_give_table_and_file(project):
     options = ["--module", "own_net:Net", "--weights", "weights.pt", "--images", "images", "--resamples", "20"]
-    record = launch.main(score_model.SIM, [*options, "--noise-stds", "0.2", "--no-figure"])
+    record = launch.main(score_model.SIM, [*options, "--noise-stds", "0.2"])
     scored = record.read()
+    assert scored["picture"].shape == (14, 3, 1, 8, 8)
+    first = scored.isel(shown=0)
+    assert str(first["picture_name"].item()).endswith(".png")
+    greys = first["picture"].sel(version="image").values.astype(int)
+    assert np.ptp(greys) > 100
     assert scored.sizes["sample"] == 14
     assert {"first/gini", "denoising_loss", "combined"} <= set(scored["line"].values)
     assert "difference_simultaneous_low" in scored
@@ -77,6 +121,18 @@ def test_a_module_and_a_folder_give_table_and_file(project):
     assert labels == {name: int(name.startswith("memorized")) for name in labels}
     unlabelled = launch.main(score_model.SIM, [*options, "--memorized", "nowhere", "--no-figure"]).read()
     assert "auroc" not in unlabelled
+    own = [f"{row['image']},{row['image'][:10]} {int(row['image'][-5]) // (2 - int(row['memorized']))}" for row in rows]
+    (project / "groups.csv").write_text("\n".join(own))
+    compared = ["--baseline", "weights.pt", "--groups", "groups.csv", "--noise-stds", "0.2"]
+    grouped = launch.main(score_model.SIM, [*options, *compared, "--no-figure"]).read()
+    assert float(abs(grouped["difference"]).max()) == 0  # its own baseline
+    assert "groups by which the intervals go" in grouped.attrs["table"]
+
+
+def test_what_goes_with_a_module_alone_is_refused():
+    for option, value in (("--baseline", "weights.pt"), ("--groups", "before:_")):
+        with pytest.raises(SystemExit, match=f"{option} goes with --module"):
+            launch.main(score_model.SIM, ["--smoke", option, value])
 
 
 @pytest.mark.parametrize(

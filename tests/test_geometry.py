@@ -42,6 +42,21 @@ def test_score_curvature_and_dimension_are_derivatives_of_the_log_density(mixtur
     np.testing.assert_allclose(jacobian, np.eye(6)[None] + STD**2 * np.asarray(hessian), atol=1e-9)
 
 
+def test_one_jacobian_gives_all_of_it(mixture, points):
+    """As the functions one by one; the flattest direction is that of the Hessian's largest eigenvalue; jit and vmap."""
+    denoiser, arguments = theory.mixture_denoiser(mixture, STD), {"noise_std": STD}
+    found = jax.jit(lambda y: geometry.local_geometry(denoiser, y, **arguments))(points)
+    hessian = jax.vmap(jax.hessian(theory.mixture_log_density(mixture, STD)))(points)
+    largest = np.linalg.eigvalsh((hessian + np.swapaxes(hessian, 1, 2)) / 2)[:, -1]
+    np.testing.assert_allclose(found.flattest, -largest, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(found.score_norm, geometry.score_norm(denoiser, points, **arguments), rtol=1e-10)
+    np.testing.assert_allclose(found.dimension, geometry.local_dimension(denoiser, points, **arguments), rtol=1e-10)
+    np.testing.assert_allclose(found.curvature, geometry.curvature(denoiser, points, **arguments), rtol=1e-10)
+    np.testing.assert_array_equal(found.kept, geometry.jacobian_dimension(denoiser, points))
+    many = jax.vmap(lambda y: geometry.local_geometry(denoiser, y, **arguments).curvature)(points[None])
+    np.testing.assert_allclose(many[0], found.curvature, rtol=1e-10)
+
+
 def test_dimensions_are_those_of_the_components_when_the_noise_is_small(mixture):
     """On samples of a component of rank 2 every estimate says 2; on a sample of the empirical denoiser 0."""
     x, noise_std = mixture.sample(jax.random.key(2), 4).x, 1e-3

@@ -20,17 +20,6 @@ def rng():
     return np.random.default_rng(19)
 
 
-def _state(model):
-    """Everything that must not change: bits, flags, hooks, gradients, devices and types."""
-    tensors = {name: tensor.detach().numpy().tobytes() for name, tensor in model.state_dict().items()}
-    flags = [
-        (module.training, len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))
-        for module in model.modules()
-    ]
-    parameters = [(p.dtype, p.device, p.requires_grad, p.grad is None) for p in model.parameters()]
-    return tensors, flags, parameters, torch.random.get_rng_state().numpy().tobytes()
-
-
 class _Several(torch.nn.Module):
     """Returns what the tests ask for: tuples, lists, named tuples, mappings, nothing."""
 
@@ -71,9 +60,9 @@ def _first(output):
 
 
 @pytest.mark.parametrize("kind", WRAPS)
-def test_capture_and_add_see_the_first_tensor_of_any_structure(kind):
+def test_capture_and_add_see_the_first_tensor_of_any_structure(kind, state_of):
     model, x = _Several(WRAPS[kind]), torch.randn(4, 3)
-    before, plain = _state(model), model(x)
+    before, plain = state_of(model), model(x)
     with hooks.capture(model, ["inner", "linear"]) as captured:
         model(x)
         model(x)
@@ -90,15 +79,15 @@ def test_capture_and_add_see_the_first_tensor_of_any_structure(kind):
         assert torch.equal(steered.second, plain.second)
     if kind == "mapping":
         assert torch.equal(steered["other"], plain["other"])
-    assert _state(model) == before
+    assert state_of(model) == before
 
 
-def test_hooks_are_removed_when_the_model_or_a_hook_raises():
+def test_hooks_are_removed_when_the_model_or_a_hook_raises(state_of):
     def fail(x):
         raise RuntimeError("inside")
 
     model = _Several(fail)
-    before = _state(model)
+    before = state_of(model)
     for context in (
         lambda: hooks.capture(model, ["linear"]),
         lambda: hooks.add(model, {"linear": torch.ones(3)}),
@@ -106,16 +95,16 @@ def test_hooks_are_removed_when_the_model_or_a_hook_raises():
     ):
         with pytest.raises(RuntimeError, match="inside"), context():
             model(torch.ones(1, 3))
-        assert _state(model) == before
+        assert state_of(model) == before
     model = _Several(lambda x: None)
-    before = _state(model)
+    before = state_of(model)
     with pytest.raises(ValueError, match="names"), hooks.capture(model, ["inner"]):
         model(torch.ones(1, 3))
     with pytest.raises(ValueError, match="directions"), hooks.add(model, {"inner": torch.ones(3)}):
         model(torch.ones(1, 3))
     with pytest.raises(ValueError, match="directions"), hooks.add(model, {"linear": torch.ones(2)}):
         model(torch.ones(1, 3))
-    assert _state(model) == before
+    assert state_of(model) == before
 
 
 def test_steering_a_convolution_adds_to_every_position_and_keeps_half_precision():
@@ -162,7 +151,7 @@ def test_names_are_checked_and_near_matches_listed(refused):
         pass
 
 
-def test_a_module_that_is_not_called_is_an_error_and_no_empty_list():
+def test_a_module_that_is_not_called_is_an_error_and_no_empty_list(state_of):
     class Skips(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -172,13 +161,13 @@ def test_a_module_that_is_not_called_is_an_error_and_no_empty_list():
             return self.used(x)
 
     model = Skips()
-    before = _state(model)
+    before = state_of(model)
     with pytest.raises(ValueError, match=r"names.*unused"), hooks.capture(model, ["used", "unused"]):
         model(torch.ones(1, 2))
     with hooks.capture(model, ["used"]) as captured:  # emptied by the user: called all the same
         model(torch.ones(1, 2))
         captured["used"].clear()
-    assert _state(model) == before
+    assert state_of(model) == before
     with pytest.warns(DeprecationWarning, match="jit"):
         traced = torch.jit.trace(model, torch.ones(1, 2))
     with pytest.raises(ValueError, match="model must not be traced"), hooks.capture(traced, ["used"]):
@@ -208,14 +197,14 @@ def test_what_reduce_keeps_is_not_overwritten_by_an_in_place_relu():
         np.testing.assert_array_equal(np.asarray(captured["0"][0]).reshape(5, 3), expected)
 
 
-def test_a_model_whose_statistics_would_move_is_refused():
+def test_a_model_whose_statistics_would_move_is_refused(state_of):
     model, x = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2)), torch.randn(2, 1, 5, 5)
-    before = _state(model)
+    before = state_of(model)
     with pytest.raises(ValueError, match=r"evaluation mode.*'1'"), hooks.capture(model, ["0"]):
         model(x)
     with hooks.evaluating(model), hooks.capture(model, ["0"]):
         model(x)
-    assert _state(model) == before
+    assert state_of(model) == before
 
 
 def test_pooling_reduces_a_tensor_where_it_is():

@@ -48,6 +48,25 @@ def test_a_memorizing_net_loses_the_sample_whole_and_no_other_notices():
     assert float(found.share.min()) > 0.9
 
 
+def test_contributions_sum_to_one_and_their_square_is_the_effect_of_a_net_that_returns_the_sample(rng):
+    """A neuron along x contributes s = .85, an oblique one and its mirror image the rest: Δ = s² ‖x‖² at σ = 0."""
+    weights, x = _weights(rng), jnp.asarray(rng.standard_normal((3, 4)))
+    shares = knock_out.contributions(weights, x, noise_std=STD)
+    np.testing.assert_allclose(jnp.sum(shares, axis=1), 1, rtol=1e-12)
+    _, _, active = knock_out.knock_out_effects(weights, x, noise_std=STD)
+    said = jnp.sum(x[:, :, None] * weights.decoder[None], axis=1) * active
+    np.testing.assert_allclose(shares, said / jnp.sum(said, axis=1, keepdims=True), rtol=1e-9)
+    sample, s = jnp.array([[2.0, 0.0, 0.0]]), 0.85
+    columns = jnp.array([[1.0, 0.6, 0.6], [0.0, 0.8, -0.8], [0.0, 0.0, 0.0]])
+    sizes = jnp.array([s, *[(1 - s) / (2 * 0.6**2)] * 2])
+    net = model.Weights(columns * sizes[None], columns)
+    np.testing.assert_allclose(model.denoise(net, sample), sample, atol=1e-12)
+    np.testing.assert_allclose(knock_out.contributions(net, sample, noise_std=0.0)[0, 0], s, rtol=1e-12)
+    np.testing.assert_allclose(knock_out.alignment(net, sample), [[1.0, 0.6, 0.6]], rtol=1e-12)
+    _, effects, _ = knock_out.knock_out_effects(net, sample, noise_std=0.0)
+    np.testing.assert_allclose(effects[0, 0], s**2 * 4, rtol=1e-9)
+
+
 def test_a_kept_share_is_the_mean_over_masks_and_copies_divide_the_excess(rng):
     weights, x, share = _weights(rng), jnp.asarray(rng.standard_normal((1, 4))), 0.3
     exact = knock_out.kept_share_loss(weights, x, share, noise_std=STD)
@@ -93,6 +112,12 @@ def test_refusals(rng, refused):
         knock_out.knock_out(weights, x[:, 1:], noise_std=STD)
     with refused("noise_std"):
         knock_out.knock_out(weights, x, noise_std=-1.0)
+    with refused("x"):
+        knock_out.contributions(weights, x[:, 1:], noise_std=STD)
+    with refused("noise_std"):
+        knock_out.contributions(weights, x, noise_std=-1.0)
+    with refused("x"):
+        knock_out.alignment(weights, x[:, 1:])
     for share in (0.0, 1.5):
         with refused("share"):
             knock_out.kept_share_loss(weights, x, share, noise_std=STD)

@@ -156,6 +156,24 @@ def test_scores_are_those_of_a_pass_written_out(rng):
     np.testing.assert_allclose(columns["input_norm"], np.linalg.norm(images.reshape(4, -1), axis=1), rtol=1e-12)
 
 
+def test_pictures_are_denoised_from_the_noise_with_which_they_are_scored(rng):
+    torch.manual_seed(1)
+    model = Normalized().train()
+    images = rng.standard_normal((6, 1, 8, 8)).astype(np.float32)
+    before = _state(model)
+    rows = [4, 1]
+    noised, denoised = adapter.denoise_some(model, images, rows, noise_std=0.3, level=1, seed=5)
+    assert _same(_state(model), before)
+    columns = {c.name: c.scores for c in adapter.module_columns(model, images, noise_std=(0.1, 0.3), seed=5)}
+    losses = -((denoised - images[rows]) ** 2).sum((1, 2, 3))
+    np.testing.assert_allclose(losses, columns["denoising_loss σ=0.3"][rows], rtol=1e-5)
+    noise = np.random.default_rng([5, 1, 4]).standard_normal((1, 8, 8), dtype=np.float32)
+    np.testing.assert_allclose(noised[0], images[4] + np.float32(0.3) * noise, rtol=1e-6)
+    for wrong in ([], [6], [-1]):
+        with pytest.raises(ValueError, match="rows"):
+            adapter.denoise_some(model, images, wrong, noise_std=0.3)
+
+
 def test_signed_activations_are_refused_where_they_are_said_to_be_rectified(rng, refused):
     model, images = Functional(), rng.standard_normal((4, 1, 8, 8))
     with refused("activation"):

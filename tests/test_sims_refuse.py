@@ -32,6 +32,10 @@ def one_image(tmp_path):
     [
         ("residual", ["--samples", "12"], "--samples must be from 3 to dimension + 1 = 11"),
         ("knock_out", ["--shares", "1.5"], "--shares must lie in (0, 1]; got [1.5]"),
+        ("depth", ["--counts", "100"], "--counts must be at most --width = 16; got [100]"),
+        ("depth", ["--shares", "1.5"], "--shares must lie in (0, 1]; got [1.5]"),
+        ("steering", ["--deep-width", "12"], "--deep-width must be a multiple of 8; got 12"),
+        ("steering", ["--dimension", "18"], "--dimension must be a multiple of 4; got 18"),
         ("false_alarms", ["--alike", "2"], "--alike must lie in [0, 1]; got 2.0"),
         ("residual", ["--noise-stds", "0.1", "0.2", "0.3"], "--noise-stds must be 4 or more distinct values"),
         ("validity", ["--neurons", "3"], "--neurons must be at most 2"),

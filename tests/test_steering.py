@@ -113,3 +113,33 @@ def test_refusals(rng, refused):
         steering.response_curve(lambda a: jnp.ones((1, 2)), np.zeros(3), [0.0, 1.0])
     with refused("steps"):
         steering.iterate(lambda y: y, jnp.ones((1, 2)), 0)
+
+
+def test_any_function_is_called_where_it_is_not_compiled(rng):
+    """A path through images in NumPy, against the same compiled; every call has a Python float."""
+    path, target = rng.standard_normal((5, 3, 2, 2)), rng.standard_normal((3, 2, 2))
+    strengths, seen = np.arange(5.0), []
+
+    def respond(a):
+        seen.append(a)
+        return path[int(a)]
+
+    called = steering.response_curve(respond, target, strengths, compiled=False)
+    table = jnp.asarray(path)
+    mapped = steering.response_curve(lambda a: table[a.astype(int)], target, strengths)
+    assert seen == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert all(type(a) is float for a in seen)
+    np.testing.assert_allclose(called.distance, mapped.distance, rtol=1e-12)
+    np.testing.assert_allclose(called.distance[:, 2], np.linalg.norm((path[2] - target).reshape(3, -1), axis=1))
+
+
+def test_what_respond_must_not_return(refused):
+    with refused("respond"):
+        steering.response_curve(lambda a: np.ones((1, 2)) * float(a), np.zeros(2), [0.0, 1.0])
+    for outputs in (np.ones(2), np.full((1, 2), np.nan)):
+        with refused("respond"):
+            steering.response_curve(lambda a, outputs=outputs: outputs, np.zeros(2), [0.0, 1.0], compiled=False)
+    with refused("respond"):
+        steering.response_curve(lambda a: np.ones((1 + int(a), 2)), np.zeros(2), [0.0, 1.0], compiled=False)
+    with refused("strengths"):
+        jax.jit(lambda s: steering.response_curve(np.ones, np.zeros(2), s, compiled=False))(jnp.arange(2.0))

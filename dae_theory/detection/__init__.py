@@ -35,7 +35,7 @@ from dae_theory.detection.roc import (
 from dae_theory.detection.selection import best_column
 from dae_theory.detection.simultaneous import bootstrap_level, permutation_level, simultaneous_level
 from dae_theory.detection.splits import stratified_split
-from dae_theory.detection.streaming import channels_max, score_denoiser, stream_columns
+from dae_theory.detection.streaming import channels_max, noised, score_denoiser, stream_columns
 from dae_theory.detection.table import Row, ScoreTable
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "kurtosis",
     "l4_over_l2",
     "max_share",
+    "noised",
     "participation_ratio",
     "permutation_level",
     "pixel_std",

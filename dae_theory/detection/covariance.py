@@ -89,13 +89,18 @@ class Areas:
         return np.where(area == 0.5, 1.0, found)
 
     def difference(self, row: int, other: int, *, level: float = 0.95) -> roc.Interval:
-        """A_row − A_other with the paired standard error √(cov_rr + cov_oo − 2 cov_ro), by Student's t."""
+        """A_row − A_other = δ with the paired standard error s = √(cov_rr + cov_oo − 2 cov_ro), by Student's t,
+        symmetric in artanh δ, whose standard error is s/(1 − δ²): so it stays inside (−1, 1).
+        """
         roc.check_level(level)
         gap = float(self.estimates[row] - self.estimates[other])
         error = float(np.linalg.norm(self.influence[:, row] - self.influence[:, other]))
+        if error == 0:
+            return roc.Interval(estimate=gap, low=gap, high=gap, standard_error=error)
         parts = [part[:, [row]] - part[:, [other]] for part in (self.positive, self.negative)]
-        reach = _reach(level, _welch(parts, self.counts)[0]) * error if error else 0.0
-        return roc.Interval(estimate=gap, low=gap - reach, high=gap + reach, standard_error=error)
+        reach = _reach(level, _welch(parts, self.counts)[0]) * error / (1 - gap**2)
+        low, high = np.tanh(np.arctanh(gap) + np.array([-reach, reach]))
+        return roc.Interval(estimate=gap, low=float(low), high=float(high), standard_error=error)
 
 
 def separating_bound(memorized: int, others: int, *, level: float = 0.95) -> float:

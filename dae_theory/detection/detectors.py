@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from dae_theory import representation
+from dae_theory import checks, representation
 from dae_theory.checks import Refusal
 from dae_theory.detection.roc import threshold_at_fpr
 
@@ -58,7 +58,10 @@ STATISTICS: tuple[Statistic, ...] = (std, l4_over_l2, kurtosis, participation_ra
 
 
 def _rows(x: Any) -> np.ndarray:
-    x = np.asarray(representation.as_array("x", x))
+    if isinstance(x, np.ndarray) and x.dtype in (np.float32, np.float64):  # as it is, not by way of a device
+        checks.finite("x", x)
+    else:
+        x = np.asarray(representation.as_array("x", x))
     if x.ndim < 2:
         raise Refusal(f"x must have shape (n, ...); got {x.shape}")
     return x.reshape(x.shape[0], -1)

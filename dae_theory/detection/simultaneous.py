@@ -1,7 +1,7 @@
 """Intervals that hold all together: a table of many scores and layers has one row that looks like something by chance.
 
-Two levels are computed and the stricter is used. The bootstrap's knows how the scores hang together; it trusts that the
-standard errors are right, which they are not with a handful of memorized samples. There the labels are permuted.
+The bootstrap knows how the scores hang together; it trusts that the standard errors are right, which they are not with
+a handful of memorized samples. There the labels are permuted, where groups have one label each.
 """
 
 from typing import Any
@@ -14,7 +14,9 @@ from jaxtyping import Array
 from dae_theory import checks
 from dae_theory.checks import Refusal
 from dae_theory.detection import roc
-from dae_theory.detection.covariance import Areas, areas
+from dae_theory.detection.covariance import Areas
+from dae_theory.detection.permuted import chance, chance_of_difference, permuted_areas
+from dae_theory.detection.selection import ranked
 from dae_theory.detection.splits import groups_of, labels_of
 
 FEW = 30
@@ -23,27 +25,43 @@ _DRAWN_AT_ONCE = 2**24
 
 
 def simultaneous_level(
-    key: Array, table: Areas, scores: Any, memorized: Any, *, groups: Any = None, level: float = 0.95
+    key: Array,
+    table: Areas,
+    scores: Any,
+    memorized: Any,
+    *,
+    groups: Any = None,
+    differences: bool = False,
+    level: float = 0.95,
 ) -> float:
     """The level of single intervals at which all intervals of a table hold together with probability `level`.
 
-    `bootstrap_level`, and where fewer than 30 groups hold samples of a class `permutation_level`, if it is stricter.
+    `bootstrap_level`; where fewer than 30 groups hold samples of a class, and every group is of one,
+    `permutation_level`.
 
     Args:
         key: A typed key.
         table: `areas` of the scores.
         scores, memorized, groups: What it was made of.
+        differences: Whether the intervals are those of the first half of the scores minus the second, the baseline's.
         level: Level of all intervals together.
 
     Raises:
         ValueError: As `bootstrap_level` and `permutation_level`.
     """
     checks.typed_key("key", key)
-    first, second = jax.random.split(key)
-    found = bootstrap_level(first, table.influence, level=level)
-    if min(table.counts) < FEW:
-        found = max(found, permutation_level(second, scores, memorized, groups=groups, level=level))
-    return found
+    influence, half = table.influence, len(table.estimates) // 2
+    if min(table.counts) < FEW and _pure(labels_of(memorized), groups):
+        return permutation_level(key, scores, memorized, groups=groups, differences=differences, level=level)
+    if differences:
+        influence = influence[:, :half] - influence[:, half:]
+    return bootstrap_level(key, influence, level=level)
+
+
+def _pure(labels: np.ndarray, groups: Any) -> bool:
+    """Whether every group holds samples of one class."""
+    members = groups_of(groups, labels.size)
+    return not np.intersect1d(members[labels], members[~labels]).size
 
 
 def bootstrap_level(key: Array, influence: Any, *, level: float = 0.95, resamples: int = 2000) -> float:
@@ -84,34 +102,54 @@ def bootstrap_level(key: Array, influence: Any, *, level: float = 0.95, resample
 
 
 def permutation_level(
-    key: Array, scores: Any, memorized: Any, *, groups: Any = None, level: float = 0.95, permutations: int = 500
+    key: Array,
+    scores: Any,
+    memorized: Any,
+    *,
+    groups: Any = None,
+    differences: bool = False,
+    level: float = 0.95,
+    permutations: int = 500,
 ) -> float:
     """The level of single intervals at which a share `level` of tables with permuted labels has none that excludes ½.
 
     Labels are permuted over groups (samples when None), which is exact where, without memorization, any groups might as
-    well have been the memorized ones. Where groups hold samples of both classes labels say nothing about whole groups,
-    and nothing is permuted: `level` is returned.
+    well have been the memorized ones; for differences from a baseline it is so in the limit, since they are divided by
+    their standard errors (Janssen, 1997). Where groups hold samples of both classes labels say nothing about whole
+    groups, and nothing is permuted: `level` is returned.
 
     Args:
         key: A typed key.
         scores: (c, n).
         memorized: Labels, (n,).
         groups: What samples belong to, (n,).
+        differences: As in `simultaneous_level`.
         level: Share of permuted tables without an alarm.
         permutations: Number of permutations.
 
     Raises:
-        ValueError: As `areas`; `key`, `level` or `permutations` is not what is described above.
+        ValueError: As `areas`; `scores` of differences are not a pair each; `key`, `level` or `permutations` is not
+            what is described above.
     """
     checks.typed_key("key", key)
     roc.check_level(level)
     permutations = checks.integer("permutations", permutations, 2)
-    labels = labels_of(memorized)
+    labels, values = labels_of(memorized), ranked(scores)
+    if differences and len(values) % 2:
+        raise Refusal(f"scores must be pairs, those of a net and of its baseline; got {len(values)}")
     members = groups_of(groups, labels.size)
+    if not _pure(labels, groups):
+        return level
     kinds = np.zeros(int(members.max(initial=-1)) + 1, dtype=bool)
     kinds[members[labels]] = True
-    if np.any(kinds[members] != labels):
-        return level
+    if min(kinds.sum(), (~kinds).sum()) < 2:
+        raise Refusal(f"memorized must leave two groups of either class; got {kinds.sum()} of {kinds.size} memorized")
     orders = np.asarray(jax.vmap(lambda k: jax.random.permutation(k, kinds.size))(jax.random.split(key, permutations)))
-    smallest = [np.min(areas(scores, kinds[order][members], groups=groups).chance()) for order in orders]
-    return max(level, 1 - float(np.quantile(smallest, 1 - level)))
+    probability = chance_of_difference if differences else chance
+    size = max(1, _DRAWN_AT_ONCE // (4 * max(kinds.size, 1) * len(values)))
+    smallest = [
+        np.min(probability(permuted_areas(values, kinds[orders[start : start + size]], members)), axis=1)
+        for start in range(0, permutations, size)
+    ]
+    # the next smaller one, so that at most a share 1 − level of the permuted tables alarms
+    return max(level, 1 - float(np.quantile(np.concatenate(smallest), 1 - level, method="lower")))

@@ -108,7 +108,10 @@ def stream_columns(
                 for name, values in _scores(layer, h, len(batch), statistics).items():
                     keep(f"{layer}/{name}{suffix}", values)
             spent += time.perf_counter() - began
-            keep(f"denoising_loss{suffix}", detectors.denoising_loss(batch, _images("forward", denoised, batch)))
+            keep(
+                f"denoising_loss{suffix}",
+                detectors.denoising_loss(batch, np.asarray(_images("forward", denoised, batch))),
+            )
         keep("pixel_std", detectors.pixel_std(batch))
         keep("input_norm", detectors.input_norm(batch))
     seconds = spent / (len(images) * len(levels))
@@ -151,15 +154,14 @@ def names_of(statistics: Any) -> tuple[str, ...]:
 
 def _scores(layer: str, h: Any, count: int, statistics: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Oriented scores of pooled activations (b, p)."""
-    h = representation.as_array("activations", h)
+    h = h if isinstance(h, np.ndarray) else np.asarray(representation.as_array("activations", h))
     if h.ndim != 2 or h.shape[0] != count:
         raise Refusal(f"activations of {layer!r} must be ({count}, p) after pooling; got {h.shape}")
-    if len(statistics) == 1:
-        found = {statistics[0]: representation.score(h, statistics[0])}
-    else:
-        scores = representation.spikiness(h)
-        found = {name: getattr(scores, name) for name in statistics}
-    return {name: representation.ORIENTATION[name] * np.asarray(values) for name, values in found.items()}
+    try:
+        found = representation.numpy_scores(h, statistics)
+    except ValueError as error:
+        raise Refusal(f"activations of {layer!r} must be finite; {error}") from error
+    return {name: representation.ORIENTATION[name] * values for name, values in found.items()}
 
 
 def _images(name: str, denoised: Any, batch: np.ndarray) -> Any:

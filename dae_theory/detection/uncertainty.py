@@ -11,7 +11,7 @@ from dae_theory.detection import resampling, roc
 from dae_theory.detection.columns import Column
 from dae_theory.detection.covariance import Areas, areas
 from dae_theory.detection.selection import ranked
-from dae_theory.detection.simultaneous import bootstrap_level, simultaneous_level
+from dae_theory.detection.simultaneous import simultaneous_level
 
 _NOTHING = roc.Interval(*[float("nan")] * 4)
 
@@ -71,8 +71,15 @@ class Uncertainty:
                 jax.random.fold_in(key, count), own, scores[:count], labels, groups=members, level=level
             )
             if baseline:
-                gaps = table.influence[:, :count] - table.influence[:, count:]
-                difference = bootstrap_level(jax.random.fold_in(key, count + 1), gaps, level=level)
+                difference = simultaneous_level(
+                    jax.random.fold_in(key, count + 1),
+                    table,
+                    scores,
+                    labels,
+                    groups=members,
+                    differences=True,
+                    level=level,
+                )
             if baseline or members is not None:
                 drawn = resampling.resampled_areas(
                     jax.random.fold_in(key, count + 2), scores, labels, groups=members, resamples=resamples

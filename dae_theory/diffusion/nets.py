@@ -5,7 +5,7 @@ trailing shape and one noise level σ, or one for each row, and give back x̂₀
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,31 @@ Activations = dict[str, Array]
 
 
 @struct.dataclass
+class Edit:
+    """A change of hidden activations, h → c ⊙ h + v: silenced or kept at random by c, steered (11) by v.
+
+    Attributes:
+        factor: c: for all inputs (channels,), or one each (n, channels), the same at all positions; or (n, positions,
+            channels), where n may be 1.
+        shift: v, likewise.
+    """
+
+    factor: Float[Array, "*n channels"]
+    shift: Float[Array, "*m channels"]
+
+    def __call__(self, h: Float[Array, "n *positions channels"]) -> Float[Array, "n *positions channels"]:
+        """c ⊙ h + v."""
+        factor, shift = (
+            part if part.ndim == h.ndim else part.reshape(-1, *(1,) * (h.ndim - 2), h.shape[-1])
+            for part in (self.factor, self.shift)
+        )
+        return factor * h + shift
+
+
+Edits = Mapping[str, Edit]
+
+
+@struct.dataclass
 class Network:
     """A noise-conditional denoiser.
 
@@ -36,30 +61,36 @@ class Network:
     structure: Any = struct.field(pytree_node=False)
     dimension: int = struct.field(pytree_node=False)
 
-    def _run(self, y: Array, noise_std: ArrayLike) -> tuple[Array, Activations]:
+    def _run(self, y: Array, noise_std: ArrayLike, edits: Edits | None = None) -> tuple[Array, Activations]:
         y = jnp.asarray(y)
         if y.ndim < 2 or math.prod(y.shape[1:]) != self.dimension:
             raise Refusal(f"y must have shape (n, ...) with {self.dimension} entries a row; got {y.shape}")
         checks.positive("noise_std", noise_std)
         levels = jnp.broadcast_to(jnp.asarray(noise_std, y.dtype), (y.shape[0],))
-        denoised, activations = _forward(self, y.reshape(y.shape[0], -1), levels)
+        edits = dict(edits or {})
+        denoised, activations = _forward(self, y.reshape(y.shape[0], -1), levels, edits)
+        editable = [name for name in activations if name.split(".")[-1] == "hidden"]
+        if not set(edits) <= set(editable):
+            raise Refusal(f"edits must be of {', '.join(editable)}; got {', '.join(edits)}")
         return denoised.reshape(y.shape), activations
 
-    def denoise(self, y: Float[Array, "n *shape"], noise_std: ArrayLike) -> Float[Array, "n *shape"]:
-        """x̂₀(y, σ), an estimate of E[x | y], for rows y = x + σε.
+    def denoise(
+        self, y: Float[Array, "n *shape"], noise_std: ArrayLike, edits: Edits | None = None
+    ) -> Float[Array, "n *shape"]:
+        """x̂₀(y, σ), an estimate of E[x | y], for rows y = x + σε; with hidden activations changed where asked.
 
         Raises:
-            ValueError: `y` is not rows of d entries, or `noise_std` is not positive.
+            ValueError: `y` is not rows of d entries, `noise_std` is not positive, or `edits` are of no hidden layer.
         """
-        return self._run(y, noise_std)[0]
+        return self._run(y, noise_std, edits)[0]
 
-    def activations(self, y: Float[Array, "n *shape"], noise_std: ArrayLike) -> Activations:
-        """Named activations, each (n, ..., channels).
+    def activations(self, y: Float[Array, "n *shape"], noise_std: ArrayLike, edits: Edits | None = None) -> Activations:
+        """Named activations, each (n, ..., channels); an edited layer's own as they were before.
 
         Raises:
             ValueError: as `denoise`.
         """
-        return self._run(y, noise_std)[1]
+        return self._run(y, noise_std, edits)[1]
 
     @property
     def size(self) -> int:
@@ -68,9 +99,15 @@ class Network:
 
 
 @jax.jit
-def _forward(network: Network, rows: Array, levels: Array) -> tuple[Array, Activations]:
+def _forward(
+    network: Network, rows: Array, levels: Array, edits: dict[str, Edit] | None = None
+) -> tuple[Array, Activations]:
     module: Any = nnx.merge(network.structure, network.parameters)
-    return module(rows, levels)
+    return module(rows, levels, edits)
+
+
+def _as_it_is(h: Array) -> Array:
+    return h
 
 
 def _network(key: Array, make: Callable[..., nnx.Module], dimension: int) -> Network:
@@ -117,11 +154,11 @@ class _ReLUNet(nnx.Module):
         self.last = _linear(width, width, rngs, zero=True)
         self.skip = nnx.Param(jnp.zeros((), jnp.float32))
 
-    def __call__(self, y: Array, noise_std: Array) -> tuple[Array, Activations]:
+    def __call__(self, y: Array, noise_std: Array, edits: Edits | None = None) -> tuple[Array, Activations]:
         weights = self.weights[...]
         hidden = jax.nn.relu(y @ weights)
         gains = jnp.exp(self.last(jax.nn.silu(self.first(jnp.log(noise_std)[:, None]))))
-        gated = hidden * gains
+        gated = (edits or {}).get("hidden", _as_it_is)(hidden) * gains
         return gated @ weights.T + self.skip[...] * y, {"hidden": hidden, "gated": gated}
 
 
@@ -198,7 +235,7 @@ class _Block(nnx.Module):
         self.attended = _linear(width, width, rngs)
         self.into, self.out = _linear(width, 4 * width, rngs), _linear(4 * width, width, rngs)
 
-    def __call__(self, stream: Array, condition: Array) -> tuple[Array, Activations]:
+    def __call__(self, stream: Array, condition: Array, edit: Callable[[Array], Array]) -> tuple[Array, Activations]:
         n, tokens, width = stream.shape
         parts = jnp.split(self.modulation(condition), 6, axis=-1)
         projected = self.query_key_value(_normalise(stream, parts[0], parts[1]))
@@ -206,7 +243,7 @@ class _Block(nnx.Module):
         attention = self.attended(jax.nn.dot_product_attention(query, key, value).reshape(n, tokens, width))
         stream = stream + parts[2][:, None, :] * attention
         hidden = jax.nn.relu(self.into(_normalise(stream, parts[3], parts[4])))
-        stream = stream + parts[5][:, None, :] * self.out(hidden)
+        stream = stream + parts[5][:, None, :] * self.out(edit(hidden))
         return stream, {"attention": attention, "hidden": hidden, "stream": stream}
 
 
@@ -242,7 +279,7 @@ class _Transformer(nnx.Module):
         cut = patches.reshape(-1, height // side, width // side, side, side, channels)
         return jnp.swapaxes(cut, 2, 3).reshape(patches.shape[0], -1)
 
-    def __call__(self, y: Array, noise_std: Array) -> tuple[Array, Activations]:
+    def __call__(self, y: Array, noise_std: Array, edits: Edits | None = None) -> tuple[Array, Activations]:
         total = noise_std**2 + self.data_scale**2
         angles = jnp.log(noise_std)[:, None] * jnp.geomspace(0.25, 8, self.frequencies, dtype=y.dtype)[None, :]
         waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
@@ -251,7 +288,7 @@ class _Transformer(nnx.Module):
         stream = self.embed(self._patches(y * jax.lax.rsqrt(total)[:, None])) + self.position[...]
         activations = {"embedding": stream}
         for number, block in enumerate(self.blocks):
-            stream, inside = block(stream, condition)
+            stream, inside = block(stream, condition, (edits or {}).get(f"block{number}.hidden", _as_it_is))
             activations |= {f"block{number}.{name}": value for name, value in inside.items()}
         scale, shift = jnp.split(self.modulation(condition), 2, axis=-1)
         residual = self._joined(self.project(_normalise(stream, scale, shift)))

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import tyro
 
-from dae_theory.checks import Refusal
 from sims.launch.fields import replaced
 
 
@@ -71,36 +70,3 @@ def parse(
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
     )
     return options.config, options.launch
-
-
-def validate(launch: Launch) -> None:
-    """Raises ValueError for an option that cannot be."""
-    for option, value in (
-        ("--devices", launch.devices),
-        ("--chunk", launch.chunk),
-        ("--workers", launch.workers),
-        ("--slurm", launch.slurm),
-    ):
-        if value is not None and value < 1:
-            raise Refusal(f"{option} must be at least 1; got {value}")
-    if not launch.memory_gib > 0:
-        raise Refusal(f"--memory-gib must be above 0; got {launch.memory_gib}")
-    if not launch.patience > 0:
-        raise Refusal(f"--patience must be above 0; got {launch.patience}")
-    engines = {"--workers": launch.workers, "--scheduler": launch.scheduler, "--slurm": launch.slurm}
-    given = [option for option, value in engines.items() if value is not None]
-    if launch.distributed or launch.coordinator is not None:
-        given.append("--distributed" if launch.distributed else "--coordinator")
-    if len(given) > 1:
-        raise Refusal(f"{given[0]} excludes {given[1]}: choose one way to share the work")
-    if launch.coordinator is None and (launch.processes is not None or launch.process is not None):
-        given = "--processes" if launch.processes is not None else "--process"
-        raise Refusal(f"{given} goes with --coordinator HOST:PORT; got no --coordinator")
-    if launch.coordinator is not None:
-        for option, value in (("--processes", launch.processes), ("--process", launch.process)):
-            if value is None:
-                raise Refusal(f"{option} must be given with --coordinator; got none")
-        if not 0 <= launch.process < launch.processes:  # type: ignore[operator]
-            raise Refusal(
-                f"--process must be from 0 to --processes − 1 = {launch.processes - 1}; got {launch.process}"  # type: ignore[operator]
-            )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-from sims.launch import cache
+from sims.launch import cache, processes
 from sims.launch.options import Launch
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,9 +24,7 @@ def start(launch: Launch) -> None:
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", launch.devices or len(os.sched_getaffinity(0)))
     if launch.distributed or launch.coordinator:
-        # processes meet in the record's folder alone: one that dies must not take the others with it
-        jax.config.update("jax_enable_recoverability", True)
-        jax.distributed.initialize(launch.coordinator, launch.processes, launch.process)
+        processes.meet(launch)
 
 
 def leave(folder: Path, wait: float = 60.0) -> None:
@@ -58,7 +56,7 @@ def draw(name: str, folder: Path) -> None:
     """
     if not (ROOT / "figures" / f"{name}.py").is_file():
         return
-    command = [sys.executable, "-m", "figures.make", name, "--record", str(folder)]
+    command = [sys.executable, "-m", "figures.make", name, "--record", str(folder.resolve())]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         sys.exit(f"{name}: the record is whole, but its figure was not drawn:\n{done.stderr}")

@@ -19,8 +19,8 @@ import xarray as xr
 
 from dae_theory import compare, ensemble, records
 from dae_theory.checks import Refusal
-from sims.launch import cluster, contents, limits, session
-from sims.launch.options import Launch, parse, validate
+from sims.launch import cluster, contents, limits, refusals, session
+from sims.launch.options import Launch, parse
 from sims.launch.run import Run
 from sims.launch.terminal import wrap
 
@@ -68,7 +68,7 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
     """
     config, launch = parse(sim.name, sim.config, sim.smoke, arguments)
     try:
-        validate(launch)
+        refusals.validate(launch)
         limits.sane(config)
         session.start(launch)
         config = sim.resolve(config)

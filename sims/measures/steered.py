@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from dae_theory import data, noise, sampling, steering, theory
+from dae_theory import data, diffusion, noise, sampling, steering, theory
 from dae_theory.directions import unit
 from dae_theory.randomness import derive
 
@@ -52,6 +52,31 @@ def follow_mixture(
         f_gt = theory.mixture_denoiser(mixture, noise_std, orthogonal=True)
         level = jnp.argmin(jnp.abs(schedule[:-1] - noise_std))
         return f_gt(y) + strength * jnp.mean(f_gt(noisy[level]), axis=0)[None]
+
+    return _follow(steered, key, source, schedule, doses, iterations)
+
+
+@partial(jax.jit, static_argnames=("layer", "iterations"))
+def follow_network(
+    network: diffusion.Network,
+    key: Array,
+    source: Array,
+    target: Array,
+    schedule: Array,
+    doses: Array,
+    *,
+    layer: str,
+    iterations: int,
+) -> Array:
+    """The same for one layer of hidden neurons of a network for all noise levels: v is a map, one number a unit."""
+    noisy = _noisy_targets(key, target, schedule)
+
+    def steered(y: Array, noise_std: Array, strength: Array) -> Array:
+        level = jnp.argmin(jnp.abs(schedule[:-1] - noise_std))
+        sigma = noise_std.astype(jnp.float32)
+        v = jnp.mean(network.activations(noisy[level].astype(jnp.float32), sigma)[layer], axis=0, keepdims=True)
+        edit = diffusion.Edit(jnp.ones_like(v), strength.astype(v.dtype) * v)
+        return network.denoise(y.astype(v.dtype), sigma, {layer: edit}).astype(y.dtype)
 
     return _follow(steered, key, source, schedule, doses, iterations)
 

@@ -11,15 +11,15 @@ from typing import Any
 from dae_theory.checks import Refusal
 
 
-def load(factory: str, weights: str, seed: int) -> tuple[Any, Any]:
-    """The network that `package.module:factory` builds with the weights of a file, and the same without them.
+def load(factory: str, weights: str, seed: int, baseline: str = "") -> tuple[Any, Any]:
+    """The network that `package.module:factory` builds with the weights of a file, and one to compare it with.
 
-    The weights are read as tensors only: a file that would run code when it is opened is refused. Torch's random state
-    is left as it was.
+    That is the same network with the weights of `baseline`, untrained without. The weights are read as tensors only: a
+    file that would run code when it is opened is refused. Torch's random state is left as it was.
 
     Raises:
-        ValueError: naming --module or --weights: no such factory, it builds no module, the file is none of tensors, or
-            its names and shapes are not the network's.
+        ValueError: naming --module, --weights or --baseline: no such factory, it builds no module, the file is none of
+            tensors, or its names and shapes are not the network's.
         ImportError: PyTorch is not installed.
     """
     import torch
@@ -31,12 +31,13 @@ def load(factory: str, weights: str, seed: int) -> tuple[Any, Any]:
     for net in (untrained, trained):
         if not isinstance(net, torch.nn.Module):
             raise Refusal(f"--module must name a factory of a torch.nn.Module; {factory} gives {type(net).__name__}")
-    if weights:
-        state = _state(weights)
+    for net, option, file in ((trained, "--weights", weights), (untrained, "--baseline", baseline)):
+        if not file:
+            continue
         try:
-            trained.load_state_dict(state)
+            net.load_state_dict(_state(option, file))
         except (RuntimeError, TypeError, AttributeError) as error:
-            raise Refusal(f"--weights must fit the network of {factory}: {error}") from error
+            raise Refusal(f"{option} must fit the network of {factory}: {error}") from error
     return trained, untrained
 
 
@@ -53,18 +54,18 @@ def _factory(name: str) -> Any:
         sys.path.remove(str(Path.cwd()))
 
 
-def _state(file: str) -> Any:
+def _state(option: str, file: str) -> Any:
     import pickle
 
     import torch
 
     if not Path(file).is_file():
-        raise Refusal(f"--weights must be a file; got {file!r}")
+        raise Refusal(f"{option} must be a file; got {file!r}")
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0]
         raise Refusal(
-            "--weights must hold tensors alone, as torch.save(net.state_dict(), FILE) writes them, since anything else "
+            f"{option} must hold tensors alone, as torch.save(net.state_dict(), FILE) writes them, since anything else "
             f"may run code when it is opened; {file}: {reason}"
         ) from error

@@ -226,7 +226,8 @@ def add(
 
     with ExitStack() as stack:
         for name, module in _modules(model, list(directions)).items():
-            v = torch.as_tensor(directions[name]).detach()
+            v = directions[name]  # NumPy's and JAX's may be read-only, which torch would warn of
+            v = v.detach() if isinstance(v, torch.Tensor) else torch.as_tensor(np.array(v))
             if not bool(torch.isfinite(v).all()):
                 raise Refusal(f"directions must be finite; got NaN or infinity for {name!r}")
             stack.callback(module.register_forward_hook(hook_for(name, v)).remove)

@@ -133,7 +133,7 @@ def module_columns(
     apply = _activation(activation)
     if names is None:
         names = default_names(model, images, noise_std, predict)
-    place = _place(model)
+    place = place_of(model)
 
     def reduce(h: torch.Tensor) -> Any:
         if h.ndim < 2:
@@ -146,7 +146,7 @@ def module_columns(
             raise Refusal("activation must not change the tensor it is given; got one that works in place")
         if isinstance(pooled, torch.Tensor) and pooled.untyped_storage().data_ptr() == h.untyped_storage().data_ptr():
             pooled = pooled.clone()  # a view, which an in-place ReLU behind the module would overwrite
-        return np.asarray(representation.as_array("activations", pooled))
+        return _to_numpy(pooled)
 
     with ExitStack() as stack:
         stack.enter_context(unchanged(model))
@@ -155,7 +155,7 @@ def module_columns(
         def forward(y: np.ndarray, level: float) -> tuple[Any, Mapping[str, Any]]:
             for calls in captured.values():
                 calls.clear()
-            denoised = _denoise(model, predict, torch.from_numpy(y).to(**place), level)
+            denoised = denoise(model, predict, torch.from_numpy(y).to(**place), level)
             layers = {}
             for name, calls in captured.items():
                 layers |= {name if index == 0 else f"{name}#{index + 1}": h for index, h in enumerate(calls)}
@@ -164,6 +164,14 @@ def module_columns(
         return detection.stream_columns(
             forward, images, noise_std=noise_std, statistics=statistics, batch_size=batch_size, seed=seed
         )
+
+
+def _to_numpy(pooled: Any) -> np.ndarray:
+    """What a pooling returns, on the CPU; half precision as float32, since fourth powers leave its range."""
+    if isinstance(pooled, torch.Tensor):
+        pooled = pooled.detach().cpu()
+        return (pooled.float() if pooled.dtype.itemsize < 4 else pooled).numpy()
+    return np.asarray(representation.as_array("activations", pooled))
 
 
 def default_names(
@@ -191,7 +199,7 @@ def default_names(
         stack.enter_context(unchanged(model))
         for name in leaves:
             stack.callback(modules[name].register_forward_hook(noting(name)).remove)
-        _denoise(model, predict, torch.from_numpy(first).to(**_place(model)), level)
+        denoise(model, predict, torch.from_numpy(first).to(**place_of(model)), level)
     called = list(dict.fromkeys(order))
     applied = [name for name in called if _is_activation(modules[name])]
     if applied:
@@ -228,7 +236,7 @@ def _activation(activation: Any) -> Activation:
     return refuse_signed
 
 
-def _place(model: torch.nn.Module) -> dict[str, Any]:
+def place_of(model: torch.nn.Module) -> dict[str, Any]:
     """Device and dtype of the first floating parameter or buffer; the CPU in float32 where there is none."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.is_floating_point():
@@ -236,7 +244,8 @@ def _place(model: torch.nn.Module) -> dict[str, Any]:
     return {"device": torch.device("cpu"), "dtype": torch.float32}
 
 
-def _denoise(model: torch.nn.Module, predict: Predict | None, y: torch.Tensor, level: float) -> torch.Tensor:
+def denoise(model: torch.nn.Module, predict: Predict | None, y: torch.Tensor, level: float) -> torch.Tensor:
+    """f(y) by the model's own call or by `predict`: the first tensor of what is returned."""
     if predict is None:
         output = model(y)
     else:

@@ -1,0 +1,260 @@
+"""Which score is fooled by what? Samples that are easy, long, near a memorized one or of another source.
+
+two-layer      ReLU nets at one noise level on a few samples many times beside the abundant clusters of a mixture
+relu           the published ReLU net for all noise levels, on images: a few many times, beside many once
+convolutional  a convolutional net without biases, overfitted to a few images among many
+
+Scores: std and Gini of a representation, the loss at the sample, the norm of the score, the local dimension FLIPD, the
+directions that the Jacobian keeps, and curvatures of the log-density (`geometry`). A score is fooled where AUROC of
+confounders against ordinary samples is far from ½; it is of use where memorized samples still stand out against them.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from dae_theory import compare, data, model, representation, training
+from dae_theory.checks import Refusal
+from dae_theory.randomness import derive
+from sims import launch
+from sims.launch import limits
+from sims.measures import confounded, confounding
+from sims.nets.convolutional import LAYERS, ConvolutionalConfig
+from sims.nets.images import ImageSet, image_set, relu_net
+from sims.nets.training import TrainingConfig
+from sims.worlds.images import ImagesConfig
+from sims.worlds.mixture import MixtureConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """Score memorized, ordinary and confounding samples in three kinds of nets."""
+
+    seeds: int = 5
+    """Two-layer nets, each with a mixture of its own."""
+    mixture: MixtureConfig = field(default_factory=partial(MixtureConfig, rank=4, radius=4.0))
+    per_component: int = 300
+    """Samples of each of the K abundant components."""
+    mixture_duplicates: int = 10
+    """Samples of other components that stand in each set many times."""
+    mixture_copies: int = 30
+    """How many times."""
+    width: int = 64
+    """p of the two-layer nets."""
+    noise_std: float = 0.2
+    """σ that they are trained and read at."""
+    weight_decay: float = 1e-3
+    """λ of (6)."""
+    training: TrainingConfig = field(default_factory=partial(TrainingConfig, batch_size=128, learning_rate=3e-3))
+    near: float = 0.3
+    """How far a near duplicate lies from a memorized sample of the mixture, in norms of it; images move by a pixel."""
+
+    pictures: ImagesConfig = field(default_factory=partial(ImagesConfig, size=12))
+    other_images: str = "faces"
+    """Images of another source, as --images."""
+    duplicates: int = 50
+    """Images that stand in the set many times."""
+    copies: int = 200
+    """How many times."""
+    many: int = 1200
+    """Images that stand in it once."""
+    pool: int = 500
+    """Held-out images of which the ordinary, easy and long ones are chosen."""
+    each: int = 50
+    """Samples of each kind."""
+    image_noise_std: float = 0.3
+    """σ at which nets on images are read."""
+    conditional_width: int = 256
+    """p of the ReLU net for all noise levels."""
+    conditional_steps: int = 4000
+    """Its optimizer steps."""
+    net: ConvolutionalConfig = field(default_factory=ConvolutionalConfig)
+    draws: int = 4
+    """Noise draws over which scores are averaged; those of the Jacobian are of one."""
+    seed: int = 0
+    """Root of all randomness."""
+
+
+SMOKE = {
+    "seeds": 1,
+    "per_component": 60,
+    "mixture_duplicates": 6,
+    "width": 32,
+    "steps": 200,
+    "images": "digits",
+    "size": 8,
+    "other_images": "digits",
+    "duplicates": 8,
+    "many": 40,
+    "pool": 60,
+    "each": 8,
+    "conditional_width": 16,
+    "conditional_steps": 60,
+    "channels": 4,
+    "many_steps": 20,
+    "overfitting_steps": 30,
+    "draws": 1,
+}
+NETS = {
+    "two-layer": "two-layer nets, hybrid mixture",
+    "relu": "ReLU net for all noise levels, images",
+    "convolutional": "overfitted convolutional net, images",
+}
+
+
+def resolve(config: Config) -> Config:
+    """Refuse what cannot be run."""
+    limits.at_least(config, seeds=1, per_component=1, mixture_duplicates=2, mixture_copies=2, width=1, draws=1)
+    limits.at_least(config, duplicates=4, copies=2, many=1, each=4, conditional_width=1, conditional_steps=1)
+    limits.above_zero(config, "noise_std", "image_noise_std", "near")
+    config.mixture.check()
+    config.training.check()
+    config.net.check()
+    if config.pool < 3 * config.each:
+        raise Refusal(f"--pool must be at least 3 · --each = {3 * config.each}; got {config.pool}")
+    together, room = config.mixture.components + config.mixture_duplicates, config.mixture.dimension + 1
+    if together > room:
+        raise Refusal(f"--components and --mixture-duplicates must be at most d + 1 = {room} together; got {together}")
+    config = replace(config, pictures=config.pictures.resolved())
+    if config.pictures.size % 2:
+        raise Refusal(f"--size must be even; got {config.pictures.size}")
+    needed = config.duplicates + config.many + config.pool
+    config.pictures.check_count(needed, "--duplicates, --many and --pool together", center=True)
+    return config
+
+
+def compute(config: Config, run: launch.Run) -> xr.Dataset:
+    """Train the nets, gather samples of every kind, score and compare them."""
+    steps = config.seeds * config.training.steps + config.conditional_steps + config.net.steps
+    run.expect(config.seeds + 3, steps)
+    root, parts = jax.random.key(config.seed), []
+    for number, subjects in enumerate(_subjects(root, config, run).values()):
+        found = [
+            confounded.scores(derive(root, "scores", number, index), one, config.draws)
+            for index, one in enumerate(subjects)
+        ]
+        parts.append(confounded.compare(derive(root, "halves", number), found, [one.kinds for one in subjects]))
+    result = xr.concat(parts, xr.IndexVariable("net", list(NETS)), combine_attrs="drop")
+    return result.assign_attrs(duplicates=config.duplicates, noise_std=config.image_noise_std, each=config.each)
+
+
+def _subjects(root: Array, config: Config, run: launch.Run) -> dict[str, list[confounded.Subject]]:
+    images = image_set(
+        derive(root, "images"),
+        config.pictures.load(center=True),
+        duplicates=config.duplicates,
+        copies=config.copies,
+        once=config.many,
+        fresh=config.pool,
+    )
+    x, kinds = _of_images(derive(root, "kinds"), config, images)
+    relu = relu_net(
+        derive(root, "relu"), images, run, width=config.conditional_width, steps=config.conditional_steps, batch_size=64
+    )
+    net = config.net.train(derive(root, "net"), images, run)[-1]
+
+    def pooled(y: Array, noise_std: Any) -> dict[str, Array]:
+        hidden = net.activations(y, noise_std)
+        return {name: representation.spatial_max(hidden[name]) for name in LAYERS}
+
+    level = config.image_noise_std
+    return {
+        "two-layer": _two_layer(derive(root, "two-layer"), config, run),
+        "relu": [confounded.Subject(x, kinds, level, relu.denoise, relu.activations)],
+        "convolutional": [confounded.Subject(x, kinds, level, net.denoise, pooled)],
+    }
+
+
+def _of_images(key: Array, config: Config, images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+    """Duplicated images; held-out ones: ordinary, of least contrast, longest; near duplicates; another source."""
+    x, copies = np.asarray(images.x), images.copies
+    memorized, pool = x[copies > 1], x[copies == 0]
+    contrast = (pool + images.mean.reshape(1, -1)).std(axis=1)
+    easy, large, ordinary = confounding.extremes(contrast, np.linalg.norm(pool, axis=1), config.each)
+    near = confounding.near_images(memorized, images.mean, images.shape)[: config.each]
+    others = replace(config.pictures, images=config.other_images, images_digest="").load()
+    picked = np.asarray(jax.random.permutation(derive(key, "others"), len(others.x)))[: config.each]
+    source = np.asarray(others.x)[picked] - images.mean.reshape(1, -1)
+    return confounding.joined([memorized, pool[ordinary], pool[easy], pool[large], near, source])
+
+
+def _two_layer(key: Array, config: Config, run: launch.Run) -> list[confounded.Subject]:
+    """Nets of their own mixtures, with samples of every kind."""
+    worlds = [_world(derive(key, "world", seed), config) for seed in range(config.seeds)]
+    settings = config.training.settings(
+        width=config.width, noise_std=config.noise_std, weight_decay=config.weight_decay, init_scale=0.3
+    )
+    stack = jnp.asarray(np.stack([stack for stack, _, _ in worlds]))
+
+    def member(point: dict[str, Array], stack: Array) -> model.Weights:
+        return training.train(derive(key, "net", point["seed"]), stack[point["seed"]], settings).weights
+
+    weights = run.ensemble("two-layer", member, {"seed": np.arange(config.seeds)}, stack, group=1)
+    subjects = []
+    for seed, (_, x, kinds) in enumerate(worlds):
+        net = jax.tree.map(lambda w, seed=seed: jnp.asarray(np.asarray(w)[seed]), weights)
+        subjects.append(
+            confounded.Subject(
+                x,
+                kinds,
+                config.noise_std,
+                lambda y, _, net=net: model.denoise(net, y),
+                lambda y, _, net=net: {"hidden": model.represent(net, y)},
+            )
+        )
+    return subjects
+
+
+def _world(key: Array, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The training set of one net with its copies, samples of every kind, and their kinds."""
+    components, each = config.mixture.components, max(4, config.each // config.seeds)
+    parts = replace(config.mixture, components=components + config.mixture_duplicates)
+    mixture = parts.draw(derive(key, "mixture"), clean=False)
+    count = config.per_component + 4 * each
+    samples = mixture.sample_balanced(derive(key, "samples"), count)
+    x = np.asarray(samples.x, np.float32)[np.argsort(np.asarray(samples.labels), kind="stable")]
+    x = x.reshape(-1, count, parts.dimension)
+    abundant, memorized = x[:components], x[components:, 0]
+    pool = abundant[:, config.per_component :].reshape(-1, parts.dimension)
+    means = np.repeat(np.asarray(mixture.means)[:components], 4 * each, axis=0)
+    easy, large, ordinary = confounding.extremes(
+        np.linalg.norm(pool - means, axis=1), np.linalg.norm(pool, axis=1), each
+    )
+    near = confounding.near_vectors(key, memorized, config.near)[:each]
+    other: data.GaussianMixture = config.mixture.draw(derive(key, "other"), clean=False)
+    source = other.sample(derive(key, "source"), each).x
+    stack = np.concatenate(
+        [
+            abundant[:, : config.per_component].reshape(-1, parts.dimension),
+            np.repeat(memorized, config.mixture_copies, 0),
+        ]
+    )
+    return stack, *confounding.joined([memorized, pool[ordinary], pool[easy], pool[large], near, source])
+
+
+def judge(data: xr.Dataset) -> list[compare.Row]:
+    """Of every net and score: does it find memorized samples among ordinary ones, and its worst confounder."""
+    rows = []
+    for net, words in NETS.items():
+        for score in confounded.SCORES:
+            at = data.sel(net=net, score=score)
+            finds = at["finds"].sel(against="ordinary")
+            claim = f"{words}: {score}, AUROC of memorized against ordinary samples"
+            rows.append(compare.interval(claim, "Table 1", *(float(value) for value in finds.values)))
+            worst = at["finds"].isel(against=int(np.argmin(at["finds"].sel(bound="estimate").values)))
+            claim = f"{words}: {score}, AUROC of memorized against {worst['against'].item()} samples, its lowest"
+            rows.append(compare.interval(claim, "Table 1", *(float(value) for value in worst.values)))
+    return rows
+
+
+SIM = launch.Sim(Config, compute, judge, SMOKE, resolve)
+
+
+if __name__ == "__main__":
+    launch.main(SIM)
