@@ -69,8 +69,8 @@ class _Net(nnx.Module):
         self.up, self.last = convolution(3 * channels, channels), convolution(channels, channels)
         self.out = convolution(channels, 1)
 
-    def __call__(self, y: Array, noise_std: Array) -> tuple[Array, dict[str, Array]]:
-        del noise_std  # blind
+    def __call__(self, y: Array, noise_std: Array, edits: Any = None) -> tuple[Array, dict[str, Array]]:
+        del noise_std, edits  # blind, and no layer is called hidden, so none can be edited
         h, kept = y.reshape(-1, *self.shape, 1), {}
         for name in LAYERS:
             if name == "up":
