@@ -8,10 +8,10 @@ The bias is the last row of an encoder with d + 1 rows. It shifts the mean of z 
 $$z \sim \mathcal N(W_1^\top x + b, \; \sigma^2 W_1^\top W_1),$$
 
 so every closed form of `risk` holds at the shifted mean. The last row of the decoder would reconstruct the constant: no
-function here reads it, and only weight decay moves it. Weight decay counts b as it counts W₁.
+function here reads it, and only training's weight decay moves it. Weight decay counts b as it counts W₁.
 
-The net is no longer positively homogeneous. Closed-form minimizers (`theory`), certificates, `symmetry` and the flow
-are those of the net without biases, and know nothing of the constant.
+The net is no longer positively homogeneous. Closed-form minimizers (`theory`), certificates and `symmetry` are those of
+the net without biases, and know nothing of the constant; `dynamics.gradient_flow` follows nets `with_biases`.
 """
 
 from collections.abc import Callable
@@ -111,16 +111,18 @@ def expected_loss(
     >>> print(biases.expected_loss(weights, jnp.array([[1.0], [3.0]]), noise_std=0.5, weight_decay=0.0))  # f = 2
     1.0
     """
-    weights, bias, x, noise_std, weight_decay = _arguments(weights, x, noise_std, weight_decay)
+    weights, x, noise_std, weight_decay = _arguments(weights, x, noise_std, weight_decay)
     memory = checks.integer("memory", memory, 1)
-    return _expected(weights, bias, x, noise_std, weight_decay, shares(x, samples), memory)
+    return shared_loss(weights, x, noise_std, weight_decay, shares(x, samples), memory)
 
 
 @partial(jax.jit, static_argnames="memory")
 @full_precision
-def _expected(
-    weights: Weights, bias: Array, x: Array, noise_std: Array, weight_decay: Array, share: Array, memory: int
+def shared_loss(
+    weights: Weights, x: Array, noise_std: Array, weight_decay: Array, share: Array, memory: int = MEMORY
 ) -> Float[Array, ""]:
+    """`expected_loss` for arguments already checked; `share` is the weight of each row, (n,)."""
+    weights, bias = _parts(weights)
     mean, covariance = x @ weights.encoder + bias[None, :], noise_std**2 * (weights.encoder.T @ weights.encoder)
     error = square(weights, mean, covariance, x, None, share, memory) + share @ jnp.sum(x**2, axis=1)
     return error + weight_decay * sum(jnp.sum(part**2) for part in (weights.encoder, weights.decoder, bias))
@@ -145,9 +147,9 @@ def mixture_loss(weights: Weights, mixture: GaussianMixture, *, noise_std: Array
     0.25
     """
     mixture = mixture.checked()
-    weights, bias, means, noise_std, _ = _arguments(weights, mixture.means, noise_std, 0.0)
+    weights, means, noise_std, _ = _arguments(weights, mixture.means, noise_std, 0.0)
     factors, proportions = (part.astype(means.dtype) for part in (mixture.factors, mixture.proportions))
-    return proportions @ _mixture(weights, bias, means, factors, noise_std**2)
+    return proportions @ _mixture(*_parts(weights), means, factors, noise_std**2)
 
 
 @jax.jit
@@ -163,8 +165,8 @@ def _mixture(weights: Weights, bias: Array, means: Array, factors: Array, varian
     return jax.vmap(component)(means, factors)
 
 
-def _arguments(weights: Any, x: Any, noise_std: Any, weight_decay: Any) -> tuple[Weights, Array, Array, Array, Array]:
-    """Weights of d rows, the bias, and the rest, checked."""
+def _arguments(weights: Any, x: Any, noise_std: Any, weight_decay: Any) -> tuple[Weights, Array, Array, Array]:
+    """Weights of d + 1 rows, samples of d columns, σ and λ, checked."""
     x = checks.samples("x", x)
     if isinstance(weights, Weights) and jnp.ndim(weights.encoder) == 2 and weights.dimension != x.shape[1] + 1:
         raise Refusal(
@@ -172,5 +174,9 @@ def _arguments(weights: Any, x: Any, noise_std: Any, weight_decay: Any) -> tuple
             f" {weights.dimension}"
         )
     both, _, noise_std, weight_decay = arguments(weights, with_constant(x), noise_std, weight_decay)
-    reading = Weights(both.decoder[:-1], both.encoder[:-1])
-    return reading, both.encoder[-1], x.astype(both.encoder.dtype), noise_std, weight_decay
+    return both, x.astype(both.encoder.dtype), noise_std, weight_decay
+
+
+def _parts(weights: Weights) -> tuple[Weights, Array]:
+    """Weights of d rows, and the bias."""
+    return Weights(weights.decoder[:-1], weights.encoder[:-1]), weights.encoder[-1]

@@ -9,6 +9,8 @@ crosses ½ upwards after its minimum, which must be .45 or lower: a run that nev
 ends. Runs that generalize and have not memorized yet are censored, and stay in the fit of the exponents as such.
 """
 
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -34,14 +36,15 @@ from sims.worlds.sources import SourceConfig, World
 OPTIMIZERS = {"adam": optax.adam, "sgd": optax.sgd}
 FRESH = 256  # held-out samples behind the test loss, where the truth is no mixture
 FLOW_TOLERANCE = 1e-5
-LAWS = (("generalizing", "τ_gen", "τ_gen constant", 0.0), ("memorizing", "τ_mem", "τ_mem ∝ n", 1.0))
+HEADER = ["n", "τ_gen", "τ_mem", "generalize", "of them not yet memorizing", "lowest index", "lowest test loss"]
+HEADER += ["at τ_gen/3", "at τ_mem", "at 3 τ_mem", "at the end"]
 
 
 @dataclass(frozen=True)
 class Config:
     """Follow nets through training and measure how the times of generalizing and memorizing grow with n."""
 
-    samples: tuple[int, ...] = (9, 12, 17, 24, 34, 48, 144)
+    samples: tuple[int, ...] = (12, 17, 24, 28, 34, 68, 192)
     """n; a smaller set is the beginning of a larger one."""
     widths: tuple[int, ...] = (24, 64)
     """p."""
@@ -54,7 +57,7 @@ class Config:
     source: SourceConfig = field(default_factory=SourceConfig)
     noise_std: float = 0.2
     """σ."""
-    steps: int = 12000
+    steps: int = 40000
     """Optimizer steps; runs that do not memorize within them are censored."""
     batch_size: int = 64
     """Noisy samples a step; with fewer samples each gets several draws."""
@@ -64,11 +67,11 @@ class Config:
     """Constant learning rate of stochastic gradient descent."""
     init_scale: float = 0.3
     """Expected norm of an initial column."""
-    checkpoints: int = 28
+    checkpoints: int = 32
     """Log-spaced steps at which a run is measured."""
     evaluation: int = 128
     """Noisy training points behind the index."""
-    flow_samples: tuple[int, ...] = (9, 12, 17)
+    flow_samples: tuple[int, ...] = (12, 17, 24)
     """Those n for which the gradient flow is solved too, for the first width and the first λ."""
     flow_seeds: int = 4
     """Its replicates, the first of the seeds."""
@@ -96,6 +99,7 @@ class Config:
             optimizer=OPTIMIZERS[rule],
             schedule=training.constant_rate,
             record_at=self.recorded,
+            hashed_noise=True,
         )
 
 
@@ -150,6 +154,9 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     dataset = xr.concat([curves, _flows(config, run, source, worlds, curves)], "rule", join="outer")
     dataset = times.timed(dataset.assign_coords(step=list(config.recorded)))
     dataset = times.scaled(dataset, jax.random.key(config.seed))
+    dataset = dataset.assign(
+        {name: dataset[name].astype(np.float32) for name in ("index", "test_loss")}
+    )  # seven digits
     return dataset.assign_attrs(
         truth=source.truth_is,
         data=config.source.data,
@@ -217,57 +224,51 @@ def _flows(config: Config, run: launch.Run, source: sources.Source, worlds: Worl
     return flows
 
 
+def _cases(dataset: xr.Dataset, rules: Iterable[str]) -> Iterator[tuple[xr.Dataset, str]]:
+    """Every rule, p and λ, with its words."""
+    for rule, width, decay in itertools.product(rules, dataset["p"].values, dataset["weight_decay"].values):
+        yield dataset.sel(rule=rule, p=width, weight_decay=decay), f"{rule}, p = {width}, λ = {decay:g}"
+
+
 def judge(dataset: xr.Dataset) -> list[compare.Row]:
-    """The exponents beside those of random features and U-Nets, and what the test loss costs after the window."""
+    """The exponents beside those of random features and U-Nets, what the window is worth, and descent by its flow."""
     rows = []
-    for rule in OPTIMIZERS:
-        for width in dataset["p"].values:
-            for decay in dataset["weight_decay"].values:
-                here = dataset.sel(rule=rule, p=width, weight_decay=decay)
-                words = f"{rule}, p = {width}, λ = {decay:g}"
-                for name, symbol, law, predicted in LAWS:
-                    fit = [float(here[f"{name}_fit_{what}"]) for what in ("exponent", "low", "high")]
-                    claim, label = f"exponent of {symbol} in n; {words}", f"Bonnaire et al. 2025: {law}"
-                    rows.append(compare.interval(claim, label, fit[0], fit[1], fit[2], predicted))
-                cost = here["cost_at_the_end"].values
-                rows.append(compare.mean(f"test loss at the end over its lowest; {words}", "early stopping", cost))
+    for here, words in _cases(dataset, OPTIMIZERS):
+        rows += [*times.exponents(here, words), *times.costs(here, words)]
     index = dataset["index"]
     predicts = "the flow's index for that of sgd, every net at every time"
     rows += agreements.rows(predicts, "Ẇ = −∂L", index.sel(rule="flow"), index.sel(rule="sgd"))
-    return [*rows, _followed(dataset)]
+    return [*rows, *_followed(dataset)]
 
 
-def _followed(dataset: xr.Dataset) -> compare.Row:
-    """Does descent follow the flow? Test loss at the end, where both are known."""
+def _followed(dataset: xr.Dataset) -> list[compare.Row]:
+    """Does descent follow the flow? Test loss at the end and both times, where both are known."""
     last = dataset["test_loss"].isel(step=-1)
-    ratio = (last.sel(rule="sgd") / last.sel(rule="flow")).values
+    rows = [_beside("test loss at the end", last)]
+    for name, symbol in (("generalizing", "τ_gen"), ("memorizing", "τ_mem")):
+        seen = ~dataset[f"{name}_censored"] & ~dataset[f"{name}_early"]
+        rows.append(_beside(symbol, dataset[f"{name}_time"].where(seen)))
+    return rows
+
+
+def _beside(words: str, values: xr.DataArray) -> compare.Row:
+    """Ratio of descent to flow, over the runs that have both; 1 to O(η) and the noise, O(√η)."""
+    ratio = (values.sel(rule="sgd") / values.sel(rule="flow")).values
     ratio = ratio[np.isfinite(ratio)]
-    return compare.mean("test loss at the end of sgd over that of its gradient flow", "Ẇ = −∂L", ratio)
+    claim = f"{words} of sgd over that of its gradient flow"
+    if ratio.size:
+        return compare.mean(claim, f"Ẇ = −∂L, runs: {ratio.size}", ratio)
+    return compare.interval(claim, "Ẇ = −∂L", np.nan, np.nan, np.nan, unknown="no run has both")
 
 
 def describe(dataset: xr.Dataset) -> str:
-    """Median times for every n, with how many runs are censored."""
+    """Median times for every n, with how many runs are censored, and what stopping outside of the window costs."""
     tables = []
-    for rule in dataset["rule"].values:
-        for width in dataset["p"].values:
-            for decay in dataset["weight_decay"].values:
-                here = dataset.sel(rule=rule, p=width, weight_decay=decay)
-                if not np.isfinite(here["index"]).any():
-                    continue
-                rows = [_line(here.sel(n=n)) for n in dataset["n"].values if np.isfinite(here["index"].sel(n=n)).any()]
-                header = [
-                    "n",
-                    "τ_gen",
-                    "τ_mem",
-                    "generalize",
-                    "of them not yet memorizing",
-                    "lowest index",
-                    "test loss, end/lowest",
-                ]
-                tables += [
-                    launch.wrap(f"{rule}, p = {width}, λ = {decay:g}; times in steps"),
-                    launch.table(rows, header),
-                ]
+    for here, words in _cases(dataset, dataset["rule"].values):
+        rows = [_line(here.sel(n=n)) for n in dataset["n"].values if np.isfinite(here["index"].sel(n=n)).any()]
+        if rows:
+            title = launch.wrap(f"{words}; times in steps; test loss over the run's lowest at four stops")
+            tables += [title, launch.table(rows, HEADER)]
     return "\n".join(tables)
 
 
@@ -275,15 +276,18 @@ def _line(here: xr.Dataset) -> list[str]:
     """One n: medians over the seeds that have the time, a censored run counting as later than all others."""
     texts = [str(int(here["n"]))]
     for name in ("generalizing", "memorizing"):
-        times = np.where(here[f"{name}_censored"], np.inf, here[f"{name}_time"])
-        times = times[~np.isnan(times)]
-        middle = np.median(times) if times.size else np.nan
+        seen = np.where(here[f"{name}_censored"], np.inf, here[f"{name}_time"])
+        seen = seen[~np.isnan(seen)]
+        middle = np.median(seen) if seen.size else np.nan
         texts.append("never" if np.isnan(middle) else "later" if np.isinf(middle) else f"{middle:.0f}")
     runs = int(np.isfinite(here["memorizing_time"]).sum())
     texts.append(f"{runs} of {int(here['index'].notnull().all('step').sum())}")
     texts.append(f"{int(here['memorizing_censored'].sum())}")
     texts.append(f"{float(here['index'].min('step').median('seed')):.3f}")
-    texts.append(f"{float(here['cost_at_the_end'].median('seed')):.3f}")
+    texts.append(f"{float(here['test_loss'].min('step').median('seed')):.3f}")
+    for cost in times.STOPS:
+        middle = float(here[cost].median("seed"))
+        texts.append("" if np.isnan(middle) else f"{middle:.2f}")
     return texts
 
 

@@ -20,6 +20,7 @@ from dae_theory.grid import Grid
 from dae_theory.training import Settings
 from sims import launch
 from sims.launch import limits
+from sims.measures import times
 from sims.measures.boundaries import INDEX, passes, places, with_boundary
 from sims.nets.cell import POLISHED, SWEPT, member
 from sims.nets.training import TrainingConfig
@@ -190,7 +191,8 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         {"x": config.x, "y": config.y, "z": config.z or "", "data": config.source.data, "truth": source.truth_is},
         padding=float(width.sum() / at["p"].sum()),
     )
-    return with_boundary(dataset)
+    dataset = with_boundary(dataset)
+    return times.of_map(dataset, key) if config.times else dataset
 
 
 def _labelled(dataset: xr.Dataset, config: Config) -> xr.Dataset:
@@ -215,6 +217,8 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
             claim = f"boundary in {x} at {where}: index = {data.attrs['level']:g}"
             band = (float(found[f"boundary{end}"]) for end in ("", "_low", "_high"))
             rows.append(compare.interval(claim, _conditions(data, at), *band))
+    if {x, *others} == {"n", "steps"}:
+        rows += times.exponents(data, "Adam at a constant rate")
     return rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from dae_theory import biases, risk, training
+from dae_theory import biases, risk, theory, training
 from dae_theory.data import simplex_mixture
 from dae_theory.model import Weights
 
@@ -70,6 +70,18 @@ def test_the_slope_in_the_bias(key, weights, x):
 
     slope = (along(1e-5) - along(-1e-5)) / 2e-5
     np.testing.assert_allclose(jax.grad(along)(0.0), slope, rtol=1e-7)
+
+
+def test_the_memorizing_solution_is_not_stationary_with_biases():
+    """∂L/∂b_j = −(2/n) r_j‖x_j‖²(1 − a_j) at b = 0, by a central difference: two opposite samples, 20 σ from a gate."""
+    x, step = jnp.asarray([[2.0, 0.0], [-2.0, 0.0]]), jnp.asarray([[1e-4, 0.0]])
+    numbers: dict[str, Any] = {"noise_std": 0.1, "weight_decay": 0.2}
+    stored = theory.memorizing_weights(x, **numbers).encoder
+    decoder = jnp.concatenate([stored, jnp.zeros((1, 2))])
+    ends = [Weights(decoder, jnp.concatenate([stored, bias])) for bias in (step, -step)]
+    up, down = (biases.expected_loss(one, x, **numbers) for one in ends)
+    gain = (4 - 2 * 0.2) / (4 + 0.1**2)
+    np.testing.assert_allclose((up - down) / 2e-4, -jnp.linalg.norm(stored[:, 0]) * 2 * (1 - gain), rtol=1e-6)
 
 
 def test_training_descends_on_this_loss(key, x):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.stats
+import xarray as xr
 
 from dae_theory import compare
 
@@ -118,6 +119,24 @@ def test_refusals(refused):
         compare.compare(1.0, np.ones(3), tolerance=-1.0)
     with refused("scale"):
         compare.compare(1.0, np.ones(3), scale=-1.0)
+
+
+def test_a_row_without_an_interval_says_why_in_words_and_keeps_them():
+    few = compare.interval("a", "e", 1.674, np.nan, np.nan, 1.0, unknown="4 of 56 runs cross")
+    none = compare.interval("b", "e", np.nan, np.nan, np.nan, 1.0)
+    measured = compare.interval("c", "e", np.nan, np.nan, np.nan, unknown="no run gets there")
+    rows = [few, none, measured, compare.interval("d", "e", 1.0, 0.9, 1.1, 1.0)]
+    again = compare.kept(compare.keep(xr.Dataset(), rows))
+    for kept in (rows, again):
+        assert [row.verdict for row in kept] == ["undecided", "undecided", "measured", "agrees"]
+        assert [compare.cells(row)[3] for row in kept] == [
+            "1.674, undecided: 4 of 56 runs cross",
+            "undecided: no interval",
+            "no run gets there",
+            "1 [0.9, 1.1]",
+        ]
+    earlier = compare.keep(xr.Dataset(), [compare.number("a", "e", np.nan)]).drop_vars("row_note")
+    assert compare.cells(compare.kept(earlier)[0])[3] == "unknown"
 
 
 def test_agreement_is_the_coefficient_of_determination_of_the_prediction_itself(rng):

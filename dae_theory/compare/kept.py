@@ -20,7 +20,7 @@ NUMBERS = ("measured", "predicted", "sem", "low", "high", "tolerance", "printed"
 def keep(data: xr.Dataset, rows: Sequence[Row]) -> xr.Dataset:
     """The data with its rows, as variables `row_…` along a dimension `row`; a number that is None is NaN."""
     values: dict[str, Any] = {
-        name: ("row", np.asarray([getattr(row, name) for row in rows], dtype=object)) for name in WORDS
+        name: ("row", np.asarray([getattr(row, name) for row in rows], dtype=object)) for name in (*WORDS, "note")
     }
     for name in NUMBERS:
         values[name] = ("row", np.asarray([_get(row, name) for row in rows], float))
@@ -40,6 +40,8 @@ def kept(data: xr.Dataset) -> list[Row]:
         words: dict[str, Any] = {name: str(data[f"row_{name}"].values[k]) for name in WORDS}
         found = {name: float(data[f"row_{name}"].values[k]) for name in NUMBERS}
         given: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in found.items()}
+        if "row_note" in data:  # records of earlier versions have none
+            words["note"] = str(data["row_note"].values[k])
         low, high, erratum = found["low"], found["high"], given.pop("erratum")
         rows.append(
             Row(
@@ -68,8 +70,10 @@ def reproduced(committed: Row, again: Row) -> bool:
 
 
 def text(value: float | None) -> str:
-    """A number for a table: four digits, or an empty cell."""
-    return "" if value is None else f"{value:.4g}".replace("-", "−")
+    """A number for a table: four digits, an empty cell where there is none to be, "unknown" for NaN."""
+    if value is None:
+        return ""
+    return "unknown" if math.isnan(value) else f"{value:.4g}".replace("-", "−")
 
 
 def cells(row: Row) -> tuple[str, str, str, str, str, str]:
@@ -81,8 +85,12 @@ def cells(row: Row) -> tuple[str, str, str, str, str, str]:
     error = f" ± {text(row.sem)}" if row.sem is not None else ""
     if row.ends is not None:
         error = f" [{text(row.ends[0])}, {text(row.ends[1])}]"
+    measured = text(row.measured) + error
+    if row.note:
+        reason = row.note if row.predicted is None else f"undecided: {row.note}"
+        measured = reason if math.isnan(row.measured) else f"{measured}, {reason}"
     z = "" if row.z is None else f"{row.z:+.1f}".replace("-", "−")
-    return row.claim, row.label, predicted, text(row.measured) + error, z, row.verdict
+    return row.claim, row.label, predicted, measured, z, row.verdict
 
 
 def _get(row: Row, name: str) -> float:

@@ -33,6 +33,7 @@ class Row:
         relation: how measured and predicted should stand.
         printed: what the paper's printed form gives, where that differs.
         erratum: number of the erratum that the row is evidence for.
+        note: why there is no number, or no interval, in words; empty where both are.
         verdict: agrees | differs | undecided | measured (nothing was predicted). Where a printed form stands beside the
             corrected one, agrees says that the corrected form holds and the printed one does not, undecided that they
             cannot be told apart.
@@ -57,6 +58,7 @@ class Row:
     relation: Relation = "="
     printed: float | None = None
     erratum: int | None = None
+    note: str = ""
     verdict: str = "measured"
 
     @property
@@ -121,9 +123,21 @@ def share(claim: str, label: str, happened: Any, total: Any, predicted: Any = No
 
 
 def interval(
-    claim: str, label: str, measured: Any, low: Any, high: Any, predicted: Any = None, *, relation: Relation = "="
+    claim: str,
+    label: str,
+    measured: Any,
+    low: Any,
+    high: Any,
+    predicted: Any = None,
+    *,
+    relation: Relation = "=",
+    unknown: str = "no interval",
 ) -> Row:
-    """An estimate with a 95 % interval of its own; it agrees where that contains the prediction."""
+    """An estimate with a 95 % interval of its own; it agrees where that contains the prediction.
+
+    Where an end of the interval is NaN there is none: the row says so in the words of `unknown`, the reason, and is
+    undecided.
+    """
     measured, low, high = float(measured), float(low), float(high)
     if predicted is None:
         verdict = "measured"
@@ -134,7 +148,17 @@ def interval(
     else:
         reach = high - measured if relation == "≥" else measured - low  # towards the prediction that is missed
         verdict = _one_sided(measured, float(predicted), relation, reach)
-    return Row(claim, label, measured, _number(predicted), ends=(low, high), relation=relation, verdict=verdict)
+    known = not (math.isnan(low) or math.isnan(high))
+    return Row(
+        claim,
+        label,
+        measured,
+        _number(predicted),
+        ends=(low, high) if known else None,
+        relation=relation,
+        note="" if known else unknown,
+        verdict=verdict,
+    )
 
 
 def number(

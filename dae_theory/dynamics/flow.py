@@ -13,14 +13,21 @@ noise adds O(√η). What holds along it, for any data:
 - A small balanced pair w1 = εu, w2 = εv, v = g(u)/‖g(u)‖, at a stationary u of ‖g‖ grows in length at the rate
   2(‖g(u)‖ − λ), g of [X5] (`certify.newcomer_pull`): the most pulled direction comes first. A tied neuron εu at a
   stationary u of ⟨g(u), u⟩ grows at the rate 4(⟨g(u), u⟩ − λ).
+
+In one case the whole flow is known. Where x is symmetric about 0 (a centred Gaussian, pairs ±x_i) and neurons come in
+mirrored pairs, (v, w) and (−v, −w), they stay so and f = V Wᵀy is linear. This is the net of Saxe et al. (2014), in
+which from balanced weights along the principal directions, of energies e_j, each gain q_j = v_j w_j grows by itself:
+
+$$\dot q_j = 2 q_j (e_j - 2\lambda - (e_j + \sigma^2) q_j), \qquad
+q_j(t) = \frac{q_j^\infty}{1 + (q_j^\infty/q_j(0) - 1)\, e^{-2 (e_j - 2\lambda) t}}, \quad
+q_j^\infty = \frac{e_j - 2\lambda}{e_j + \sigma^2}.$$
 """
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import jax
-import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -28,10 +35,14 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
-from dae_theory import checks, risk
+from dae_theory import biases, checks, risk
 from dae_theory.checks import Refusal
 from dae_theory.data import GaussianMixture
+from dae_theory.dynamics import solver
 from dae_theory.model import Weights
+
+MAX_STEPS = 100_000
+MAX_DENSE_STEPS = 4096  # every one of them is held, with its stages
 
 
 @struct.dataclass
@@ -40,10 +51,16 @@ class Flow:
 
     Attributes:
         times: t, shape (T,).
-        weights: decoder and encoder at the times, (T, d, p) each; NaN where the solve did not arrive.
+        weights: decoder and encoder at the times, (T, d, p) each; NaN where the flow did not arrive: behind its end, or
+            where the solve failed.
         loss: the objective (6) at the times, (T,); on a mixture E‖f(x + σε) − x‖² + λ(‖W₁‖² + ‖W₂‖²).
-        converged: whether the solve arrived at the last time within its budget of steps.
+        converged: whether the solve arrived at its end (the last time, or an event) within its budget of steps.
         steps: steps taken, the rejected ones included.
+        end: the time at which it ended; NaN where the solve failed.
+        last: the weights at `end`, (d, p) each.
+        crossed: whether `until` ended it.
+        stationary: whether `stationarity` ended it.
+        path: what `at` reads, with `dense`; None without.
     """
 
     times: Float[Array, "*members T"]
@@ -51,6 +68,30 @@ class Flow:
     loss: Float[Array, "*members T"]
     converged: Bool[Array, "*members"]
     steps: Int[Array, "*members"]
+    end: Float[Array, "*members"]
+    last: Weights
+    crossed: Bool[Array, "*members"]
+    stationary: Bool[Array, "*members"]
+    path: diffrax.DenseInterpolation | None = None
+
+    def at(self, time: ArrayLike) -> Weights:
+        """The weights at any time from 0 to `end`, (d, p) each, to the solver's order; NaN elsewhere.
+
+        One flow and one time: `jax.vmap` for many.
+
+        Raises:
+            ValueError: the flow was solved without `dense`, or holds several members.
+        """
+        if self.path is None:
+            raise Refusal("at needs a flow solved with dense=True; got one without its path")
+        checks.shape("time", time, ())
+        if jnp.ndim(self.end):
+            raise Refusal(f"at reads one flow, by jax.vmap for many; got members of shape {jnp.shape(self.end)}")
+        time = jnp.asarray(time, self.times.dtype)
+        inside = (time >= 0) & (time <= self.end)
+        with jax.numpy_dtype_promotion("standard"):
+            matrices = self.path.evaluate(jnp.where(inside, time, 0))
+        return jax.tree.map(lambda matrix: jnp.where(inside, matrix, jnp.nan), solver.as_weights(matrices))
 
 
 def gradient_flow(
@@ -62,8 +103,12 @@ def gradient_flow(
     times: Any,
     tolerance: ArrayLike = 1e-6,
     tied: bool = False,
+    with_biases: bool = False,
     samples: ArrayLike | None = None,
-    max_steps: int = 100_000,
+    until: Callable[[Weights], Array] | None = None,
+    stationarity: ArrayLike | None = None,
+    dense: bool = False,
+    max_steps: int | None = None,
 ) -> Flow:
     """The flow of the module from `weights` at t = 0: Tsitouras' 5(4) pair with an adaptive step (diffrax).
 
@@ -79,12 +124,19 @@ def gradient_flow(
         tolerance: > 0, of the error of a step in every weight, relative to its size and to the root mean square of the
             initial weights that are not zero.
         tied: one matrix W = W₁ = W₂, moved by the gradient of L(W, W).
+        with_biases: nets of [X15], weights of d + 1 rows whose last one in the encoder is the bias, under the losses of
+            `biases`. That of the decoder, which nothing reads, stays as it is. Not with `tied`.
         samples: how many rows of x count, from the first on (traced or not); rows behind them are padding.
-        max_steps: the budget.
+        until: weights -> one number, differentiable; the flow ends where it changes its sign, within a step at a time
+            found by Newton's method to a hundredth of the tolerance. A sign that it begins with is no change.
+        stationarity: > 0; the flow ends where ‖∂L‖, of all weights, falls to this. One that begins there goes on.
+        dense: keep the path between the times too, for `Flow.at`; each step of the budget takes memory for nine nets.
+        max_steps: the budget, 100,000 by default, 4,096 with `dense`.
 
     Raises:
         ValueError: bad weights, samples, mixture, σ or λ; single precision; times that are negative or do not increase;
-            tolerance ≤ 0; `tied` weights that differ; `samples` of a mixture.
+            tolerance or stationarity ≤ 0; `tied` weights that differ; `samples` of a mixture; `until` that does not
+            give one number.
 
     >>> import jax.numpy as jnp
     >>> from dae_theory import dynamics, model, theory
@@ -95,31 +147,39 @@ def gradient_flow(
     True [0.2    0.9862]
     >>> print(theory.memorizing_weights(x, **numbers).encoder[0].round(4))  # where it ends
     [0.9862]
+    >>> half = dynamics.gradient_flow(start, x, times=[20.0], until=lambda w: w.encoder[0, 0] - 0.5, **numbers)
+    >>> print(half.crossed, half.end.round(3), half.last.encoder[0].round(4))
+    True 0.243 [0.5]
     """
-    source = _source(weights, x_or_mixture, samples)
+    source = _source(weights, x_or_mixture, samples, rows=int(with_biases))
     rows = source.means if isinstance(source, GaussianMixture) else source
-    weights, rows, noise_std, weight_decay = risk.arguments(weights, rows, noise_std, weight_decay)
-    if rows.dtype != jnp.float64:
+    inputs = biases.with_constant(rows) if with_biases else rows
+    weights, inputs, noise_std, weight_decay = risk.arguments(weights, inputs, noise_std, weight_decay)
+    if inputs.dtype != jnp.float64:
         raise Refusal(
-            f"weights and x_or_mixture must be float64 for a flow (jax_enable_x64, not both float32); got {rows.dtype}"
+            "weights and x_or_mixture must be float64 for a flow (jax_enable_x64, not both float32); got"
+            f" {inputs.dtype}"
         )
-    checks.positive("tolerance", tolerance)
-    checks.shape("tolerance", tolerance, ())
-    max_steps = checks.integer("max_steps", max_steps, 1)
-    if tied and not checks.is_traced(weights.encoder) and not checks.is_traced(weights.decoder):
-        gap = np.max(np.abs(np.asarray(weights.encoder) - np.asarray(weights.decoder)))
-        if gap > 0:
-            raise Refusal(f"weights must have encoder = decoder for a tied flow; they differ by up to {gap:.3g}")
+    for name, value in (("tolerance", tolerance), ("stationarity", 1.0 if stationarity is None else stationarity)):
+        checks.positive(name, value)
+        checks.shape(name, value, ())
+    _tied(weights, tied, with_biases)
+    _until(weights, until)
+    budget = (MAX_DENSE_STEPS if dense else MAX_STEPS) if max_steps is None else max_steps
     if isinstance(source, GaussianMixture):
-        source, share = jax.tree.map(lambda leaf: leaf.astype(rows.dtype), source), None
+        source, share = jax.tree.map(lambda leaf: leaf.astype(inputs.dtype), source), None
     else:
-        source, share = rows, risk.shares(rows, samples)
-    numbers = noise_std, weight_decay, _times(times), jnp.asarray(tolerance, rows.dtype)
-    return _flow(weights, source, share, *numbers, tied=tied, max_steps=max_steps)
+        source = source.astype(inputs.dtype)
+        share = risk.shares(source, samples)
+    stop = None if stationarity is None else jnp.asarray(stationarity, inputs.dtype)
+    numbers = noise_std, weight_decay, _times(times), jnp.asarray(tolerance, inputs.dtype), stop
+    options = {"tied": tied, "with_biases": with_biases, "until": until, "dense": dense}
+    found = solver.solve(weights, source, share, *numbers, **options, max_steps=checks.integer("max_steps", budget, 1))
+    return Flow(**found)
 
 
-def _source(weights: Weights, x_or_mixture: Any, samples: Any) -> Any:
-    """The samples, or the checked mixture."""
+def _source(weights: Weights, x_or_mixture: Any, samples: Any, *, rows: int) -> Any:
+    """The samples, or the checked mixture, of a dimension smaller by `rows` than the weights'."""
     if isinstance(x_or_mixture, GaussianMixture):
         source = x_or_mixture.checked()
         dimension = source.dimension
@@ -128,11 +188,29 @@ def _source(weights: Weights, x_or_mixture: Any, samples: Any) -> Any:
     else:
         source = checks.samples("x_or_mixture", x_or_mixture)
         dimension = source.shape[1]
-    if isinstance(weights, Weights) and np.ndim(weights.encoder) == 2 and weights.dimension != dimension:
+    if isinstance(weights, Weights) and np.ndim(weights.encoder) == 2 and weights.dimension != dimension + rows:
         raise Refusal(
-            f"x_or_mixture must have dimension {weights.dimension}, as the weights have rows; got {dimension}"
+            f"x_or_mixture must have dimension {weights.dimension - rows}, as the weights have rows"
+            f"{', one of them biases' if rows else ''}; got {dimension}"
         )
     return source
+
+
+def _tied(weights: Weights, tied: bool, with_biases: bool) -> None:
+    if tied and with_biases:
+        raise Refusal("tied must be False with_biases: the decoder has none; got both")
+    if tied and not checks.is_traced(weights.encoder) and not checks.is_traced(weights.decoder):
+        gap = np.max(np.abs(np.asarray(weights.encoder) - np.asarray(weights.decoder)))
+        if gap > 0:
+            raise Refusal(f"weights must have encoder = decoder for a tied flow; they differ by up to {gap:.3g}")
+
+
+def _until(weights: Weights, until: Any) -> None:
+    if until is None:
+        return
+    found = jax.eval_shape(until, weights)
+    if jnp.shape(found) or not jnp.issubdtype(getattr(found, "dtype", bool), jnp.floating):
+        raise Refusal(f"until must give one floating number, whose sign ends the flow; got {found}")
 
 
 def _times(times: Any) -> Float[Array, " T"]:
@@ -143,72 +221,3 @@ def _times(times: Any) -> Float[Array, " T"]:
         if np.any(listed[1:] <= listed[:-1]):
             raise Refusal(f"times must increase; got {listed.tolist()}")
     return times
-
-
-def _controller(start: tuple[Array, ...], tolerance: Array) -> diffrax.PIDController:
-    """Steps whose error is below `tolerance` of each entry, and of the initial entries' root mean square."""
-
-    def largest(matrices: tuple[Array, ...]) -> Array:
-        """The norm of errors: with it zero columns, which have none, do not count."""
-        return jnp.max(jnp.stack([jnp.max(jnp.abs(matrix)) for matrix in matrices]))
-
-    entries, _ = jax.flatten_util.ravel_pytree(start)
-    size = jnp.sqrt(jnp.sum(entries**2) / jnp.maximum(jnp.sum(entries != 0), 1).astype(entries.dtype))
-    return diffrax.PIDController(
-        rtol=tolerance,
-        atol=tolerance * jnp.where(size > 0, size, 1),
-        pcoeff=0.3,  # steps are bounded by stability near a minimum: a pure integral control would be rejected there
-        icoeff=0.4,
-        norm=largest,
-    )
-
-
-@partial(jax.jit, static_argnames=("tied", "max_steps"))
-def _flow(
-    weights: Weights,
-    source: Any,
-    share: Array | None,
-    noise_std: Array,
-    weight_decay: Array,
-    times: Array,
-    tolerance: Array,
-    *,
-    tied: bool,
-    max_steps: int,
-) -> Flow:
-    def as_weights(matrices: tuple[Array, ...]) -> Weights:
-        return Weights(decoder=matrices[0], encoder=matrices[-1])
-
-    def objective(matrices: tuple[Array, ...]) -> Array:
-        here = as_weights(matrices)
-        if share is not None:
-            return risk.shared_loss(here, source, noise_std, weight_decay, share)
-        penalty = jnp.sum(here.encoder**2) + jnp.sum(here.decoder**2)
-        return risk.mixture_loss(here, source, noise_std=noise_std) + weight_decay * penalty
-
-    def velocity(_, matrices: tuple[Array, ...], __) -> tuple[Array, ...]:
-        return jax.tree.map(jnp.negative, jax.grad(objective)(matrices))
-
-    start = (weights.encoder,) if tied else (weights.decoder, weights.encoder)
-    with jax.numpy_dtype_promotion("standard"):
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(velocity),
-            diffrax.Tsit5(),
-            t0=jnp.zeros((), times.dtype),
-            t1=times[-1],
-            dt0=None,
-            y0=start,
-            saveat=diffrax.SaveAt(ts=times),
-            stepsize_controller=_controller(start, tolerance),
-            adjoint=diffrax.ForwardMode(),
-            max_steps=max_steps,
-            throw=False,
-        )
-    path = solution.ys
-    assert path is not None
-    finite = jnp.stack([jnp.all(jnp.isfinite(matrix), axis=(1, 2)) for matrix in path])
-    reached = jnp.all(finite, axis=0)  # diffrax fills what it did not reach with infinity
-    kept = jax.tree.map(lambda matrix: jnp.where(reached[:, None, None], matrix, jnp.nan), as_weights(path))
-    loss = jnp.where(reached, jax.lax.map(objective, path), jnp.nan)
-    converged = (solution.result == diffrax.RESULTS.successful) & jnp.all(reached)
-    return Flow(times, kept, loss, converged, jnp.asarray(solution.stats["num_steps"]))

@@ -3,6 +3,12 @@
 All weights are tied, W₁ = W₂ = (W_1 … W_K 0 …) with W_k = U_k diag(√a) O_kᵀ: leading eigenvectors of the block's second
 moment, the gains of `gains.py`, and a rotation chosen for the margin. They are stationary points of (6) only as far as
 the gates are right under the noise: `margins` measures that.
+
+All are of the net without biases, f(y) = W₂[W₁ᵀy]₊. With biases b of the encoder [X15] none of them is stationary
+where a block's mean is not zero: gains a below 1 leave out a part of it, so that at b = 0 and with sure gates the
+objective falls in b_j, by ∂L/∂b_j = −2ρ_k⟨w2_j, x̄_k − f(x̄_k)⟩ (for (9): −(2/n) r_j‖x_j‖²(1 − a_j)), and no minimizer
+is known in closed form. There `biases.expected_loss` and `biases.mixture_loss` are the exact objectives, and
+`dynamics.gradient_flow` `with_biases` leads to their minima.
 """
 
 from collections.abc import Callable
@@ -32,6 +38,8 @@ def block_weights(
     It covers the generalizing regime (large clusters, small ranks), the memorizing one (a cluster for every sample,
     rank 1) and the hybrid of Cor. 3.4: m copies of a sample are a cluster of rank 1 whose column is r x with
     r² = (m‖x‖² − nλ) / (m‖x‖²(‖x‖² + σ²)) [X3]. A rank of 0 leaves a cluster without neurons.
+
+    Of the net without biases; with biases of the encoder it is not stationary, see the module.
 
     Holds where the clusters are separable, Def. 3.1, and the noise is small against the margin; O_k is chosen for that
     margin by `rotation.margin_rotation`, and `margins` measures it. Works under jit and vmap over everything but labels
@@ -70,6 +78,8 @@ def memorizing_weights(x: Any, *, noise_std: Any, weight_decay: Any, width: Any 
 
         r_i² = (‖x_i‖² − nλ) / (‖x_i‖⁴ + σ²‖x_i‖²)
 
+    Of the net without biases; with biases of the encoder it is not stationary, see the module.
+
     Holds where the samples point away from each other, so that every neuron is silent on all samples but its own (see
     `gate_error`); for repeated samples use `block_weights` with one cluster for the copies. The zero columns are not
     always stable, see `growth_threshold`.
@@ -103,6 +113,8 @@ def population_weights(
     """The generalizing minimizer of Cor. 3.3 as n → ∞: block k is the rank-p_k filter of S_k = μ_kμ_kᵀ + Σ_k.
 
         W_kW_kᵀ = Σ_{j≤p_k} (e_j − λ/ρ_k)/(e_j + σ²) u_ju_jᵀ
+
+    Of the net without biases; with biases of the encoder it is not stationary, see the module.
 
     The paper prints S_k + σI where S_k + σ²I is right; see `printed_population_filter`. Holds where the gates are sure:
     the pre-activation of neuron w on component ℓ is normal with mean wᵀμ_ℓ and variance wᵀ(Σ_ℓ + σ²I)w, and O_k is

@@ -6,7 +6,8 @@ $$g(u) = \frac{1}{n} \sum_i \mathbb{E} \left[ (x_i - f(y_i)) \, (u^\top y_i)_+ \
 
 so zero columns are stable iff max_u ‖g(u)‖ ≤ λ. Cor. 3.2 keeps them zero at any λ; at small λ they grow. Here g is in
 closed form for the memorizing solution with its gates as they should be: open on the own sample, shut on the others.
-Its terms are polynomial in σ, not exponentially small, so no margin is wide enough to silence them.
+Its terms are polynomial in σ, not exponentially small, so no margin is wide enough to silence them. All of it is of the
+net without biases: with one of its own (`biases`) a newcomer need not lean on the noise for it.
 """
 
 import math

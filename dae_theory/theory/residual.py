@@ -48,7 +48,7 @@ def simplex_residual(samples: Any, radius: Any, *, noise_std: Any, weight_decay:
     that f(y) = q x̂x̂ᵀy whichever gate is open: there δ = 0 exactly, for n = 2 alone.
     As σ → 0, δ is of order t⁻³φ(t): ‖R‖² = nδ² ~ (σ/γ)⁶ e^(−γ²/σ²), so the exponent is c = 1 beside a sixth power.
 
-    Works under jit and vmap.
+    Of the net without biases, as (9) is (see `memorizing_weights`). Works under jit and vmap.
 
     Args:
         samples: n ≥ 2.
