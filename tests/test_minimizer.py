@@ -216,3 +216,7 @@ def test_refusals(simplex, refused):
         certify.global_minimizer(simplex.astype(jnp.float32), **good)
     with refused("x"):
         certify.global_minimizer(simplex.at[0, 0].set(jnp.nan), **good)
+    with refused("start"):
+        certify.global_minimizer(simplex, **good, width=1, start=Weights(simplex.T, simplex.T))
+    with refused("x"):
+        certify.global_minimizer(simplex[:, :5], **good, start=Weights(simplex.T, simplex.T))

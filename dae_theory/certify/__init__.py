@@ -12,7 +12,7 @@ from dae_theory.certify.certificate import (
     certify,
 )
 from dae_theory.certify.curvature import hessian
-from dae_theory.certify.minimizer import Minimizer, global_minimizer
+from dae_theory.certify.minimizer import Minimizer, global_minimizer, settle
 from dae_theory.certify.newcomers import Newcomer, newcomer_pull
 from dae_theory.certify.polishing import Polished, polish
 
@@ -33,4 +33,5 @@ __all__ = [
     "hessian",
     "newcomer_pull",
     "polish",
+    "settle",
 ]

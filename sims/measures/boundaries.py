@@ -1,6 +1,6 @@
 """Where nets of a phase diagram stop memorizing along its x axis, or start to, in time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from sims.worlds.axes import AXES
 
 INDEX = "train_index"  # D_gt/(D_gt + D_emp) at noisy training points: 1 = memorizing
 LEVEL = 0.5
+LIMITS = {"limit": "location", "limit_low": "low", "limit_high": "high"}
 LOW, HIGH = 0.45, 0.55  # a curve that never comes down (or, in time, up) to this stays on one side
 
 
@@ -49,6 +50,42 @@ def passes(data: xr.Dataset) -> str:
     if AXES[data.attrs["x"]].rises:
         return f"rises above {LEVEL:g} on its way to {HIGH:g} or more"
     return f"falls below {LEVEL:g} on its way to {LOW:g} or less"
+
+
+def with_limits(data: xr.Dataset) -> xr.Dataset:
+    """The record with the n at which the minimizer's index falls through ½, for every σ and λ: `limit`, its band.
+
+    That is where boundaries in n end, however wide nets are and however long they train. A minimizer's index falls
+    smoothly, so no lower value has to be reached behind the level. NaN where it does not fall so far.
+    """
+    samples, others = data["n"].values, ["noise_std", "weight_decay"]
+    found = {name: np.full([data.sizes[axis] for axis in others], np.nan) for name in LIMITS}
+    for place, at in places(data, others):
+        if len(samples) > 1:
+            curves = data["index"].sel(at).transpose("seed", "n").values
+            located = boundary.locate(jax.random.key(0), samples, curves, LEVEL)
+            for name, part in LIMITS.items():
+                found[name][place] = getattr(located, part)
+    return data.assign({name: (others, values) for name, values in found.items()})
+
+
+def limits(data: xr.Dataset) -> Iterator[compare.Row]:
+    """The end of the boundary for every σ and λ, or the index at the largest n where it is not reached."""
+    label, largest = "(3), (4), (6)", int(data["n"].max())
+    for _, at in places(data, ["noise_std", "weight_decay"]):
+        cell, where = data.sel(at), words(data, at)
+        if np.isfinite(cell["limit"]):
+            claim = f"n at which the minimizer's index falls through ½: limit of the boundary{where}"
+            yield compare.interval(claim, label, *(cell[name] for name in LIMITS))
+        else:
+            claim = f"index of the minimizer at n = {largest}, the largest; up to there it does not fall through ½"
+            yield compare.mean(f"{claim}{where}", label, cell["index"].sel(n=largest))
+
+
+def words(data: xr.Dataset, at: Mapping[str, Any]) -> str:
+    """At which σ and λ, where the record has several."""
+    names = [(name, sign) for name, sign in (("noise_std", "σ"), ("weight_decay", "λ")) if data.sizes[name] > 1]
+    return "".join(f", {sign} = {at[name]:g}" for name, sign in names)
 
 
 def limit(index: xr.DataArray) -> compare.Row:

@@ -1,7 +1,7 @@
 """The index D_gt/(D_gt + D_emp) of nets of any width at noisy training points, and their exact objective."""
 
 from collections.abc import Sequence
-from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,47 +14,62 @@ from dae_theory.randomness import derive
 from sims.worlds.sources import Source, World
 
 
-def beside(
-    key: Array,
-    worlds: World,
-    nets: Sequence[Weights],
-    places: Sequence[tuple[int, int]],
-    *,
-    source: Source,
-    noise_std: float,
-    weight_decay: float,
-    evaluation: int,
-) -> dict[str, np.ndarray]:
-    """(6) of every net, and its index: 1 = memorizing. Nets on the same samples see the same noisy points.
+class Place(NamedTuple):
+    """What a net was made for: σ, λ, and the first n samples of a world."""
+
+    noise_std: float
+    weight_decay: float
+    n: int
+    world: int
+
+
+def indices(
+    key: Array, worlds: World, nets: Sequence[Weights], places: Sequence[Place], *, source: Source, evaluation: int
+) -> np.ndarray:
+    """The index of every net, 1 = memorizing. Nets on the same samples see the same noisy points.
 
     Args:
         key: root of the noise.
         worlds: stacked.
-        nets: all of one width.
-        places: (n, world) of every net: it was made for the first n samples of that world.
+        nets: of any widths.
+        places: of every net.
         source: of the worlds.
-        noise_std: σ.
-        weight_decay: λ.
         evaluation: noisy points behind every index.
     """
-    objective = jax.jit(partial(risk.expected_loss, noise_std=noise_std, weight_decay=weight_decay))
 
     @jax.jit
-    def references(world: World, x: Array, n: Array, seed: Array) -> tuple[Array, Array, Array]:
+    def references(world: World, x: Array, n: Array, seed: Array, noise_std: Array) -> tuple[Array, Array, Array]:
         """Noisy points and both reference denoisers there."""
         clean = x[jnp.arange(evaluation) % n]
         y = clean + noise_std * jax.random.normal(derive(key, "evaluation", seed), clean.shape, clean.dtype)
         empirical = theory.empirical_denoiser(x, noise_std, samples=n)(y)
         return y, empirical, source.truth_denoiser(world.truth, noise_std)(y)
 
-    rows = []
-    for net, (n, seed) in zip(nets, places, strict=True):
-        world = jax.tree.map(lambda leaf, seed=seed: leaf[seed], worlds)
-        x = world.pool.astype(jnp.float64)
-        y, empirical, truth = references(world, x, jnp.asarray(n), jnp.asarray(seed))
+    known: dict[Place, tuple[np.ndarray, ...]] = {}
+    found = np.empty(len(nets))
+    for k, (net, place) in enumerate(zip(nets, places, strict=True)):
+        if place not in known:
+            world = jax.tree.map(lambda leaf, at=place.world: leaf[at], worlds)
+            numbers = (jnp.asarray(number) for number in (place.n, place.world, place.noise_std))
+            known[place] = tuple(map(np.asarray, references(world, world.pool.astype(jnp.float64), *numbers)))
+        y, empirical, truth = known[place]
         # widths differ from one call to the next: NumPy compiles nothing
-        output = np.maximum(np.asarray(y) @ np.asarray(net.encoder), 0) @ np.asarray(net.decoder).T
+        output = np.maximum(y @ np.asarray(net.encoder), 0) @ np.asarray(net.decoder).T
         to_empirical, to_truth = (float(np.mean(np.sum((output - other) ** 2, 1))) for other in (empirical, truth))
-        rows.append((float(objective(net, x, samples=n)), to_truth / (to_truth + to_empirical)))
-    losses, indices = np.asarray(rows).T
-    return {"objective": losses, "index": indices}
+        found[k] = to_truth / (to_truth + to_empirical)
+    return found
+
+
+def objectives(x: np.ndarray, nets: Sequence[Weights], places: Sequence[Place]) -> np.ndarray:
+    """(6) of every net; x holds the samples of all worlds, (worlds, n, d). One program a width."""
+    exact = jax.jit(
+        lambda net, x, n, noise_std, weight_decay: risk.expected_loss(
+            net, x, noise_std=noise_std, weight_decay=weight_decay, samples=n
+        )
+    )
+    return np.asarray(
+        [
+            float(exact(net, x[at.world], at.n, at.noise_std, at.weight_decay))
+            for net, at in zip(nets, places, strict=True)
+        ]
+    )

@@ -102,6 +102,7 @@ def global_minimizer(
     rounds: int = 40,
     starts: int = 192,
     seed: int = 0,
+    start: Weights | None = None,
 ) -> Minimizer:
     """The minimizer of the exact objective (6) over all widths, with its gap [X6].
 
@@ -117,9 +118,12 @@ def global_minimizer(
         rounds: how many times newcomers join at most, ≥ 1.
         starts: ascents in each search for newcomers, ≥ 1; the search that ends the run has three times as many.
         seed: of the starts.
+        start: a net to begin from, (d, p); by default none. With a width, the result is no worse than it, so that
+            newcomers that lower nothing say that it is no local minimum which an exchange of neurons would leave.
 
     Raises:
-        ValueError: bad samples, σ, λ, width, tolerance, rounds, starts or seed, or single precision.
+        ValueError: bad samples, σ, λ, width, tolerance, rounds, starts or seed, a start of another dimension or with
+            more neurons than the width, or single precision.
 
     >>> import jax.numpy as jnp
     >>> from dae_theory import certify, risk, theory
@@ -141,12 +145,14 @@ def global_minimizer(
     samples = checks.samples("x", x)
     if samples.dtype != jnp.float64:
         raise Refusal(f"x must be float64 (jax_enable_x64); got {samples.dtype}")
-    nothing = jnp.zeros((samples.shape[1], 1))
-    _, objective = checked(Weights(nothing, nothing), samples, noise_std=noise_std, weight_decay=weight_decay)
+    if start is None:
+        start = Weights(*2 * (jnp.zeros((samples.shape[1], 1)),))
+    start, objective = checked(start, samples, noise_std=noise_std, weight_decay=weight_decay)
     data = on_host(objective)
     # small matrices: threads of BLAS beside those of XLA cost more than they bring
     with threadpool_limits(limits=1, user_api="blas"):
-        net, bound, used, made = _rounds(generator, data, width, float(tolerance), rounds, starts)
+        net = _begun(data, start, width)
+        net, bound, used, made = _rounds(generator, data, net, width, float(tolerance), rounds, starts)
     proven = (
         not len(net.lengths)
         and float(objective.energy * (objective.spread + objective.noise_std**2)) <= data.weight_decay**2
@@ -167,10 +173,15 @@ def global_minimizer(
 
 
 def _rounds(
-    generator: np.random.Generator, data: Data, width: int | None, tolerance: float, rounds: int, starts: int
+    generator: np.random.Generator,
+    data: Data,
+    net: _Net,
+    width: int | None,
+    tolerance: float,
+    rounds: int,
+    starts: int,
 ) -> tuple[_Net, _Bound, int, int]:
     """The net of the last round, what is known about it, how many rounds and how many ascents in its last search."""
-    net = _lasso(data, np.zeros((data.dimension, 0)), np.zeros(0))
     full = False
     for used in range(rounds + 1):
         bound = _bound(data, net, *search(generator, data, net.directions, net.decoder, starts, ASCENT_STEPS))
@@ -184,6 +195,15 @@ def _rounds(
         if width is not None and len(net.lengths) == width and net.value > before.value * (1 - STALLED):
             net, full = _local(data, min(net, before, key=lambda one: one.value), LAST_STEPS), True
     return net, bound, used, (CONFIRM + 1) * starts
+
+
+def _begun(data: Data, start: Weights, width: int | None) -> _Net:
+    """The start, with the best lengths of its directions."""
+    first, second = (np.linalg.norm(np.asarray(part), axis=0) for part in (start.encoder, start.decoder))
+    alive = first * second > 0
+    if width is not None and np.sum(alive) > width:
+        raise Refusal(f"start must have at most width = {width} neurons; got {np.sum(alive)}")
+    return _lasso(data, (np.asarray(start.encoder) / np.where(alive, first, 1))[:, alive], (first * second)[alive])
 
 
 def _joining(data: Data, net: _Net, bound: _Bound, width: int | None) -> _Net:
