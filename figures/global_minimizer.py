@@ -1,9 +1,16 @@
-"""The minimizer over all widths beside nets that were trained: what they memorize, how far above it they stop.
+"""The minimizer over all widths beside nets that were trained: what they memorize, how far above it they stop, and why.
 
-Index at noisy training points, objective over the minimizer's lower bound, and how many neurons it uses. No net of any
-width is below 1 in the second panel, as far as the search for a growing neuron holds.
+Top: index at noisy training points, objective over the minimizer's lower bound [X6], and how many neurons it uses. No
+net of any width is below 0 in the second panel, as far as the search for a growing neuron holds.
+Bottom: by how much nets of one width are above the minimizer after the middle length of training, in parts that one
+experiment each removes. Time: the same nets, trained longer at a rate that decays. Optimizer: from there down the exact
+objective, which has no noise. Local minima: newcomers in place of the smallest neurons. Width: what is left, and only
+more neurons remove. The index is taken apart in the same way; a part below zero leads away from the minimizer. Last,
+which share of the nets ends at the minimizer, with Wilson's 95 % intervals over all n and data sets.
+With several σ and λ the first of each is drawn, and the other minimizers' index in grey.
 """
 
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,35 +18,47 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from figures.look import style
 
-COLORS = ("#56B4E9", "#0072B2", "#009E73", "#CC79A7")
+SHADES = ("#A6CEE3", "#56B4E9", "#0072B2", "#08306B")  # longer training is darker
+WIDTHS = ("#009E73", "#0072B2", "#CC79A7", "#D55E00")
+MARKS = "sDvP"
 MINIMIZER: dict[str, Any] = {"fmt": "o-", "color": "black", "zorder": 4}
 STORED: dict[str, Any] = {"fmt": "^:", "color": "#D55E00", "mfc": "white"}
+REASONS = (
+    ("longer", "time", "#0072B2"),
+    ("settled", "optimizer", "#56B4E9"),
+    ("exchanged", "local minima", "#E69F00"),
+    ("minimizer", "width", "#999999"),
+)
 
 
 def draw(data: xr.Dataset) -> Figure:
-    """Three panels over n."""
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(style.PAGE, 2.9))
-    n = data["n"].values
-    _index(left, data)
-    _excess(middle, data)
-    for seed in data["seed"].values:
-        right.plot(n, data["neurons"].sel(seed=seed), "o", color="black", mfc="white")
-    right.plot(n, data["neurons"].mean("seed"), "-", color="black", label="minimizer found")
-    right.plot(n, n, "--", color="0.4", label="$p = n$, eq. (9)")
-    right.set(yscale="log", ylabel="neurons", xlabel="training samples $n$")
-    right.legend(loc="upper left")
-    style.panel_letter(right, "c", "neurons it uses")
+    """Six panels: three of the minimizer over n, three of why nets are above it."""
+    first = data.isel(noise_std=0, weight_decay=0)
+    figure, panels = plt.subplots(2, 3, figsize=(style.PAGE, 5.6))
+    (left, middle, right), (objective, missing, reached) = panels
+    _index(left, data, first)
+    _excess(middle, first)
+    _neurons(right, first)
     for axes in (left, middle, right):
-        axes.set_xscale("log")
-        axes.set_xticks(n, [str(value) for value in n])
+        axes.set(xscale="log", xlabel="training samples $n$")
+        axes.set_xticks(first["n"].values, [str(value) for value in first["n"].values])
         axes.minorticks_off()
-    worst = float(data["gap"].max())
+    _parts(objective, 100 * first["path_objective"] / first["objective"], -1)
+    objective.set(ylabel="objective above the minimizer's, %")
+    objective.legend(loc="upper left")
+    style.panel_letter(objective, "d", f"why above: p = {data.attrs['studied']}")
+    _parts(missing, first["path_index"], 1)
+    missing.set(ylabel="index below the minimizer's")
+    style.panel_letter(missing, "e", "why it memorizes less")
+    _reached(reached, data)
+    worst = float(first["gap"].max())
     figure.suptitle(
         f"{data.attrs['data']}, d = {data.attrs['dimension']}, "
-        rf"$\sigma$ = {data.attrs['noise_std']:g}, $\lambda$ = {data.attrs['weight_decay']:g}, "
+        rf"$\sigma$ = {float(first['noise_std']):g}, $\lambda$ = {float(first['weight_decay']):g}, "
         f"{data.sizes['seed']} data sets an $n$; largest gap {100 * worst:.1f} %",
         x=0.01,
         ha="left",
@@ -48,29 +67,87 @@ def draw(data: xr.Dataset) -> Figure:
     return figure
 
 
-def _index(axes: Axes, data: xr.Dataset) -> None:
-    axes.errorbar(data["n"], *_mean(data["index"]), label="minimizer", **MINIMIZER)
-    for p, color in zip(data["p"].values, COLORS, strict=False):
-        label = f"nets, p = {p}, {data.attrs['steps']} steps"
-        axes.errorbar(data["n"], *_mean(data["net_index"].sel(p=p)), fmt="s--", color=color, label=label)
+def _looks(data: xr.Dataset) -> list[tuple[int, dict[str, Any]]]:
+    """Steps and their look, for nets of the studied width at a decaying rate."""
+    return [
+        (int(steps), {"fmt": f"{mark}--", "color": shade})
+        for steps, mark, shade in zip(data["steps"].values, MARKS, SHADES[1:], strict=False)
+    ]
+
+
+def _index(axes: Axes, data: xr.Dataset, first: xr.Dataset) -> None:
+    for sigma, decay in list(product(data["noise_std"].values, data["weight_decay"].values))[1:]:
+        other = data["index"].sel(noise_std=sigma, weight_decay=decay).mean("seed")
+        axes.plot(data["n"], other, "-", color="0.7", zorder=0)
+        axes.annotate(rf"$\sigma$={sigma:g}, $\lambda$={decay:g}", (data["n"][-1], other[-1]), color="0.5", ha="right")
+    axes.errorbar(first["n"], *_mean(first["index"]), label="minimizer", **MINIMIZER)
+    nets = first["net_index"].sel(p=data.attrs["studied"], schedule="decaying")
+    for steps, look in _looks(data):
+        axes.errorbar(first["n"], *_mean(nets.sel(steps=steps)), label=f"{steps} steps", **look)
     axes.axhline(0.5, color="0.4", linestyle=":")
-    axes.set(ylabel=r"$D_{gt}/(D_{gt}+D_{emp})$, 1 = memorizing", xlabel="training samples $n$")
-    axes.legend(loc="best")
+    axes.set(ylabel=r"$D_{gt}/(D_{gt}+D_{emp})$, 1 = memorizing")
+    axes.legend(loc="lower left", title=f"nets, p = {data.attrs['studied']}")
     style.panel_letter(axes, "a", "who memorizes")
 
 
 def _excess(axes: Axes, data: xr.Dataset) -> None:
     """Objective over the lower bound, less 1, in percent."""
     n, lower = data["n"], data["lower_bound"]
-    for p, color in zip(data["p"].values, COLORS, strict=False):
-        axes.errorbar(n, *_mean(100 * (data["net_objective"].sel(p=p) / lower - 1)), fmt="s--", color=color)
+    nets = data["net_objective"].sel(p=data.attrs["studied"], schedule="decaying")
     axes.errorbar(n, *_mean(100 * (data["stored"] / lower - 1)), label="memorizing, eq. (9)", **STORED)
+    for steps, look in _looks(data):
+        axes.errorbar(n, *_mean(100 * (nets.sel(steps=steps) / lower - 1)), **look)
     axes.errorbar(n, *_mean(100 * (data["objective"] / lower - 1)), label="minimizer: its gap", **MINIMIZER)
     axes.set_yscale("log", nonpositive="mask")
     axes.set_ylim(bottom=1e-2)
-    axes.set(ylabel="objective above the bound [X6], %", xlabel="training samples $n$")
+    axes.set(ylabel="objective above the bound [X6], %")
     axes.legend(loc="best")
     style.panel_letter(axes, "b", "how far above the bound")
+
+
+def _neurons(axes: Axes, data: xr.Dataset) -> None:
+    n = data["n"].values
+    for seed in data["seed"].values:
+        axes.plot(n, data["neurons"].sel(seed=seed), "o", color="black", mfc="white")
+    axes.plot(n, data["neurons"].mean("seed"), "-", color="black", label="minimizer found")
+    axes.plot(n, n, "--", color="0.4", label="$p = n$, eq. (9)")
+    axes.axhline(data.attrs["studied"], color=SHADES[2], linestyle=":", label=f"p = {data.attrs['studied']}, the nets")
+    axes.set(yscale="log", ylabel="neurons")
+    axes.legend(loc="upper left")
+    style.panel_letter(axes, "c", "neurons it uses")
+
+
+def _parts(axes: Axes, along: xr.DataArray, sign: int) -> None:
+    """Bars over n of what each experiment changes on the way to the minimizer, means over data sets."""
+    steps = sign * along.diff("stage").mean("seed")
+    place = np.arange(steps.sizes["n"])
+    above, below = np.zeros(len(place)), np.zeros(len(place))
+    for stage, words, color in REASONS:
+        height = steps.sel(stage=stage).values
+        axes.bar(place, height, 0.7, np.where(height > 0, above, below), color=color, edgecolor="black", label=words)
+        above, below = above + np.maximum(height, 0), below + np.minimum(height, 0)
+    whole = sign * (along.isel(stage=-1) - along.isel(stage=0))
+    axes.errorbar(place, *_mean(whole), fmt="k.", capsize=2, label="all ± its error")
+    axes.axhline(0, color="black", linewidth=0.5)
+    axes.set_xticks(place, [str(value) for value in along["n"].values])
+    axes.set(xlabel="training samples $n$")
+
+
+def _reached(axes: Axes, data: xr.Dataset) -> None:
+    near = data["net_objective"] <= (1 + data.attrs["margin"]) * data["objective"]
+    steps = data["steps"].values
+    for shift, (p, color) in zip((0.9, 1.0, 1.1, 1.2), zip(data["p"].values, WIDTHS, strict=False), strict=False):
+        at = near.sel(p=p, schedule="decaying").transpose("steps", ...).values.reshape(len(steps), -1)
+        share = at.mean(axis=1)
+        bands = [binomtest(int(row.sum()), row.size).proportion_ci(0.95, method="wilson") for row in at]
+        error = np.asarray([[share[k] - band.low, band.high - share[k]] for k, band in enumerate(bands)]).T
+        axes.errorbar(shift * steps, share, np.maximum(error, 0), fmt="o-", color=color, capsize=2, label=f"p = {p}")
+    axes.set(xscale="log", ylim=(-0.03, 1.03), xlabel="steps, at a decaying rate")
+    axes.set(ylabel=f"nets within {100 * data.attrs['margin']:g} % of the minimizer")
+    axes.set_xticks(steps, [f"{value:,}" for value in steps])
+    axes.minorticks_off()
+    axes.legend(loc="upper left")
+    style.panel_letter(axes, "f", "who reaches it")
 
 
 def _mean(values: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:

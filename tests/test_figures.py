@@ -198,16 +198,17 @@ def test_the_opened_nets_are_those_of_the_map():
     assert float(abs(ratio - 1).median()) < 1e-2 * float(spread)
 
 
-def _with_minimizer(root, index, **changed):
-    """Folder of a minimizer's record with this index over n, and of the map's settings but for what is changed."""
+def _with_minimizer(root, index, **coordinates):
+    """Folder of a minimizer's record with this index over n, at other σ or λ where such coordinates are given."""
     from sims.measures import boundaries
 
     data, manifest = records.read(DATA / "global_minimizer")
     data = data.assign(index=index).drop_vars([name for name in data.variables if str(name).startswith("row_")])
+    data = boundaries.with_limits(data).assign_coords(coordinates)
     folder = root / "global_minimizer"
     folder.mkdir(parents=True)
-    compare.keep(data, [boundaries.limit(index)]).to_netcdf(folder / "data.nc", engine="h5netcdf")
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "config": {**manifest["config"], **changed}}))
+    compare.keep(data, list(boundaries.limits(data))).to_netcdf(folder / "data.nc", engine="h5netcdf")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return root
 
 
@@ -225,7 +226,7 @@ def test_a_map_ends_where_the_minimizer_of_the_same_settings_does(tmp_path):
     beyond = end(_with_minimizer(tmp_path / "beyond", falling + 0.2))
     assert beyond["limit_beyond"] == n[-1]
     assert "limit" not in beyond
-    other = end(_with_minimizer(tmp_path / "other", falling, noise_std=0.7))
+    other = end(_with_minimizer(tmp_path / "other", falling, noise_std=[0.7]))
     assert set(other) == set(data.attrs) == set(end(tmp_path / "none"))
     for attributes, said in ((known, "n ="), (beyond, "right of"), (other, "not known")):
         shown = data.assign_attrs(attributes)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dae_theory import compare, records
+from dae_theory import records
 
 MINIMIZER = "global_minimizer"
 SAME = ("data", "dimension", "components", "separation", "spread", "rank", "image_rank", "size", "center")
-NUMBERS = ("noise_std", "weight_decay")
+NUMBERS = ("noise_std", "weight_decay")  # of a map; axes of the minimizer's record
 CHANGING = {"sigma", "lambda", "copies", "d", "K", "separation"}  # axes along which the minimizer changes
 
 
@@ -26,15 +26,15 @@ def with_limit(data: xr.Dataset, config: Mapping[str, Any], root: Path) -> xr.Da
     if data.attrs["x"] != "n" or not (folder / "manifest.json").is_file():
         return data
     minimizer, manifest = records.read(folder)
-    same = all(config[name] == manifest["config"][name] for name in (*SAME, *NUMBERS))
+    same = all(config[name] == manifest["config"][name] for name in SAME)
+    same = same and all(config[name] in minimizer[name] for name in NUMBERS)
     axes = {data.attrs[axis] for axis in "xyz"}
     if not same or axes & CHANGING or config["copies"] != 1 or config["tied"]:
         return data
+    minimizer = minimizer.sel({name: config[name] for name in NUMBERS}, drop=True)
     index = minimizer["index"].rename(n="limit_n", seed="limit_seed")
-    found = [row for row in compare.kept(minimizer) if "limit of the boundary" in row.claim]
-    if found and found[0].ends is not None and np.isfinite(found[0].measured):
-        low, high = found[0].ends
-        attributes = {"limit": found[0].measured, "limit_low": low, "limit_high": high}
+    if np.isfinite(minimizer["limit"]):
+        attributes = {name: float(minimizer[name]) for name in ("limit", "limit_low", "limit_high")}
     elif float(index.isel(limit_n=-1).mean()) > data.attrs["level"]:
         attributes = {"limit_beyond": float(index["limit_n"][-1])}
     else:

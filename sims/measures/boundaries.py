@@ -86,17 +86,3 @@ def words(data: xr.Dataset, at: Mapping[str, Any]) -> str:
     """At which σ and λ, where the record has several."""
     names = [(name, sign) for name, sign in (("noise_std", "σ"), ("weight_decay", "λ")) if data.sizes[name] > 1]
     return "".join(f", {sign} = {at[name]:g}" for name, sign in names)
-
-
-def limit(index: xr.DataArray) -> compare.Row:
-    """Where boundaries in n end, however wide nets are and however long they train: from the minimizer's (seed, n).
-
-    A minimizer's index falls smoothly, so no lower value has to be reached behind the level.
-    """
-    samples = index["n"].values
-    found = boundary.locate(jax.random.key(0), samples, index.transpose("seed", "n").values, LEVEL)
-    if np.isfinite(found.location):
-        claim = "n at which the minimizer's index falls through ½: limit of the boundary"
-        return compare.interval(claim, "(3), (4), (6)", found.location, found.low, found.high)
-    claim = f"index of the minimizer at n = {samples.max()}, the largest; up to there it does not fall through ½"
-    return compare.mean(claim, "(3), (4), (6)", index.sel(n=samples.max()))
