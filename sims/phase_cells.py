@@ -26,7 +26,7 @@ from dae_theory.training import Settings
 from sims import launch, phase_diagram
 from sims.launch import limits
 from sims.measures.observables import ALIGNED
-from sims.nets.cell import SWEPT, placed, train_net
+from sims.nets import cell
 from sims.worlds import sources
 from sims.worlds.axes import AXES, coordinates, identities
 
@@ -84,7 +84,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         part = run.ensemble(
             f"p{bucket}",
             partial(_inside, config=config, settings=settings, rows=rows, most=int(width.max())),
-            {"world": world[here], "identity": identity[here]} | {name: at[name][here] for name in SWEPT},
+            cell.points(here, seed=config.seed, world=world, identity=identity, at=at),
             (worlds, basis),
         )
         for name, values in part.items():
@@ -120,9 +120,9 @@ def _inside(
     Columns are those of the encoder after balancing, so that their squared norms are their share of the gain.
     """
     worlds, bases = drawn
-    world, own, key = placed(point, worlds, seed=config.seed, rows=rows)
+    world, own, key = cell.placed(point, worlds, rows=rows)
     basis = bases[point["world"]]
-    trained = train_net(key, point, own, settings)
+    trained = cell.train_net(key, point, own, settings)
     weights = jax.tree.map(lambda w: w.astype(jnp.float64), trained.weights)
     merged = merge_parallel(weights, 0.99)
     counted = alive(merged.weights)

@@ -22,7 +22,7 @@ from sims import launch
 from sims.launch import limits
 from sims.measures import times
 from sims.measures.boundaries import INDEX, passes, places, with_boundary
-from sims.nets.cell import POLISHED, SWEPT, member
+from sims.nets import cell
 from sims.nets.training import TrainingConfig
 from sims.worlds import sources
 from sims.worlds.axes import AXES, axis_values, coordinates, identities
@@ -167,8 +167,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
             part = run.prepare(
                 f"d{dimension}-p{bucket}-n{most}",
                 partial(
-                    member,
-                    seed=config.seed,
+                    cell.member,
                     settings=replace(config.settings(), width=int(bucket)),
                     rows=int(most),
                     evaluation=config.evaluation,
@@ -177,7 +176,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
                     polish=config.polish,
                     times=config.times,
                 ),
-                {"world": world[here], "identity": identity[here]} | {name: at[name][here] for name in SWEPT},
+                cell.points(here, seed=config.seed, world=world, identity=identity, at=at),
                 worlds,
             )
             parts.append((here, part))
@@ -281,7 +280,7 @@ def _polished(data: xr.Dataset) -> list[str]:
         return []
     converged, steepness = float((data["polished"] == 1).mean()), data["gradient_norm"]
     return [
-        f"polished on the exact objective: {converged:.0%} to a gradient of {POLISHED:g}; gradient left: median"
+        f"polished on the exact objective: {converged:.0%} to a gradient of {cell.POLISHED:g}; gradient left: median"
         f" {float(steepness.median()):.0e}, largest {float(steepness.max()):.0e}"
     ]
 

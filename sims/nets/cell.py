@@ -1,11 +1,12 @@
 """One cell of a phase diagram: train one net on its world, and measure everything about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from dae_theory import certify
@@ -23,7 +24,6 @@ def member(
     point: dict[str, Any],
     worlds: World,
     *,
-    seed: int,
     settings: Settings,
     rows: int,
     evaluation: int,
@@ -35,9 +35,8 @@ def member(
     """Observables of one net, at the end of its training or at several times of it.
 
     Args:
-        point: world (index), identity, and the axes `SWEPT`.
+        point: as from `points`.
         worlds: stacked worlds of one dimension.
-        seed: root of the nets' randomness.
         settings: of training; σ, λ and the initial scale come from the point, the width is that of the bucket.
         rows: static bound on the number of training rows, copies included.
         evaluation: noisy points behind every mean.
@@ -47,7 +46,7 @@ def member(
         times: increasing numbers of steps after which the net of one run is measured, the last of them the end; then
             every observable has a leading axis of them. Empty for the end alone.
     """
-    world, own, key = placed(point, worlds, seed=seed, rows=rows)
+    world, own, key = placed(point, worlds, rows=rows)
     trained = train_net(key, point, own, settings, times=times)
     own = replace(own, x=own.x.astype(jnp.float64))
     sigma, decay = (jnp.asarray(point[name], jnp.float64) for name in ("sigma", "lambda"))
@@ -69,10 +68,22 @@ def member(
     return {"train_objective": loss[-1]} | measure(trained.weights)
 
 
-def placed(point: dict[str, Any], worlds: World, *, seed: int, rows: int) -> tuple[World, TrainingRows, Array]:
+def points(
+    here: np.ndarray, *, seed: int, world: np.ndarray, identity: np.ndarray, at: Mapping[str, np.ndarray]
+) -> Any:
+    """What a net needs to know, for those at the indices `here`: world (index), identity, seed, and the axes `SWEPT`.
+
+    The seed, root of the nets' randomness, is data and no constant of the program: another one finds the program of the
+    first compiled.
+    """
+    own = {"world": world, "identity": identity, "seed": np.full(len(world), seed, np.int64)}
+    return {name: values[here] for name, values in (own | {name: at[name] for name in SWEPT}).items()}
+
+
+def placed(point: dict[str, Any], worlds: World, *, rows: int) -> tuple[World, TrainingRows, Array]:
     """World, training rows and key of the net of a point."""
     world = jax.tree.map(lambda field: field[point["world"]], worlds)
-    key = derive(jax.random.key(seed), "member", point["identity"])
+    key = derive(jax.random.key(point["seed"]), "member", point["identity"])
     return world, world.rows(point["n"], point["copies"], rows), key
 
 

@@ -171,32 +171,40 @@ def _pad_components(record: Any, components: int) -> Any:
     return jax.tree.map(pad, record)
 
 
+@partial(jax.jit, static_argnames=("dimension", "components", "rank", "most", "pool", "fresh"))
+def _of_mixture(
+    key: Array,
+    radius: Array,
+    spread: Array,
+    *,
+    dimension: int,
+    components: int,
+    rank: int,
+    most: int,
+    pool: int,
+    fresh: int,
+) -> World:
+    """One program instead of a hundred small ones, which would take seconds to compile before anything trains."""
+    mixture = data.simplex_mixture(
+        derive(key, "mixture"), dimension=dimension, components=components, radius=radius, rank=rank, spread=spread
+    )
+    samples = mixture.sample(derive(key, "pool"), pool)
+    return World(
+        pool=samples.x.astype(jnp.float32),
+        labels=samples.labels,
+        fresh=mixture.sample(derive(key, "fresh"), fresh).x,
+        truth=_pad_components(mixture, most),
+        spectrum=_pad_components(theory.mixture_spectrum(mixture), most),
+    )
+
+
 def _simplex(config: SourceConfig, most: int) -> Source:
     """Mixtures of up to `most` components."""
 
-    # one program instead of a hundred small ones, which would take seconds to compile before anything trains
-    @partial(jax.jit, static_argnames=("dimension", "components", "pool", "fresh"))
-    def drawn(key: Array, radius: Array, *, dimension: int, components: int, pool: int, fresh: int) -> World:
-        mixture = data.simplex_mixture(
-            derive(key, "mixture"),
-            dimension=dimension,
-            components=components,
-            radius=radius,
-            rank=config.rank,
-            spread=config.spread,
-        )
-        samples = mixture.sample(derive(key, "pool"), pool)
-        return World(
-            pool=samples.x.astype(jnp.float32),
-            labels=samples.labels,
-            fresh=mixture.sample(derive(key, "fresh"), fresh).x,
-            truth=_pad_components(mixture, most),
-            spectrum=_pad_components(theory.mixture_spectrum(mixture), most),
-        )
-
     def draw(key: Array, at: dict[str, Any], pool: int, fresh: int) -> World:
-        sizes = {"dimension": int(at["d"]), "components": int(at["K"]), "pool": pool, "fresh": fresh}
-        return drawn(key, jnp.asarray(float(at["separation"]) * config.spread), **sizes)
+        sizes = {"dimension": int(at["d"]), "components": int(at["K"]), "rank": config.rank}
+        radius = jnp.asarray(float(at["separation"]) * config.spread)
+        return _of_mixture(key, radius, jnp.asarray(config.spread), **sizes, most=most, pool=pool, fresh=fresh)
 
     return Source(draw, _mixture_denoiser, "posterior mean of the mixture", is_mixture=True)
 
