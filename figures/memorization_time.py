@@ -1,6 +1,11 @@
-"""Generalize first, memorize later: both times against n, for Adam, for plain descent and for its gradient flow.
+"""Generalize first, memorize later: both times against n, and what it costs to stop outside of the window between them.
 
-Curves of one setting over training, and the two times with their exponents; Bonnaire et al.'s τ_mem ∝ n as a line.
+a, b: curves of one setting over training. c, d: the two times for Adam, plain descent and its gradient flow, with
+their exponents in n; dashed, Bonnaire et al.'s τ_mem ∝ n. e: the window [τ_gen, τ_mem] of Adam, medians over the nets:
+before it they have not generalized, behind it they memorize. It is open above where most nets have not come to
+memorize by the end (triangles). f: test loss over the lowest of the same run, where a run stops before the window,
+behind it, and at the end; marks are medians, bars the middle half of the nets. The test loss rises long before the
+window ends: the time to stop is early in it.
 """
 
 from typing import Any
@@ -18,14 +23,20 @@ RULES: dict[str, dict[str, Any]] = {
     "sgd": {"color": "#D55E00", "marker": "s"},
     "flow": {"color": "black", "marker": "x"},
 }
+STOPS: dict[str, dict[str, Any]] = {
+    "cost_early": {"color": "#009E73", "marker": "v", "label": r"before: at $\tau_{gen}/3$"},
+    "cost_late": {"color": "#CC79A7", "marker": "^", "label": r"behind: at $3\,\tau_{mem}$"},
+    "cost_at_the_end": {"color": "0.4", "marker": "s", "label": "at the end"},
+}
+MIDDLE = (0.25, 0.5, 0.75)
 WORDS = {"adam": "Adam", "sgd": "gradient descent", "flow": "gradient flow"}
 
 
 def draw(data: xr.Dataset) -> Figure:
-    """Index and test loss over time for every n; below, the two times over n, medians with all runs behind them."""
+    """Index and test loss over time for every n; below, the two times over n of every run; the window and its worth."""
     width, decay = data["p"].values[-1], data["weight_decay"].values[0]
     here = data.sel(p=width, weight_decay=decay)
-    figure, ((first, second), (third, fourth)) = plt.subplots(2, 2, figsize=(style.PAGE, 5.0))
+    figure, ((first, second), (third, fourth), (fifth, sixth)) = plt.subplots(3, 2, figsize=(style.PAGE, 7.4))
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.92, data.sizes["n"]))
     for axes, name, label in ((first, "index", "index, 1 = memorizing"), (second, "test_loss", "test loss")):
         for n, color in zip(data["n"].values, colors, strict=True):
@@ -48,6 +59,10 @@ def draw(data: xr.Dataset) -> Figure:
     third.legend(fontsize="small", loc="lower right")
     style.panel_letter(third, "c", "index crosses ½ after a minimum of .45 or less")
     style.panel_letter(fourth, "d", "test loss within 5 % of its lowest")
+    _window(fifth, data, width)
+    _costs(sixth, here.sel(rule="adam"))
+    style.panel_letter(fifth, "e", f"where to stop: Adam, p = {width}")
+    style.panel_letter(sixth, "f", "what it costs to stop elsewhere")
     figure.suptitle(
         f"d = {data.attrs['dimension']}, " + rf"$\sigma$ = {data.attrs['noise_std']:g}, $\lambda$ = {decay:g}; "
         f"{data.sizes['seed']} nets for every n; open triangles: not within the run, so later",
@@ -82,12 +97,61 @@ def _times(axes: Axes, data: xr.Dataset, name: str, symbol: str, width: int, dec
     axes.legend(fontsize="small", loc="lower right")
 
 
-def _law(axes: Axes, n: np.ndarray) -> None:
-    """τ ∝ n, at a height that is not fitted: through the middle of the panel."""
-    limits = axes.get_ylim()
-    middle = np.sqrt(limits[0] * limits[1])
-    axes.plot(
-        n, middle * n / np.sqrt(n[0] * n[-1]), color="grey", linestyle="--", label=r"$\propto n$, Bonnaire et al."
-    )
-    axes.set_ylim(limits)
-    axes.legend(fontsize="small", loc="lower right")
+def _window(axes: Axes, data: xr.Dataset, width: int) -> None:
+    """From the median τ_gen to the median τ_mem of the runs that have one, for every λ."""
+    n, last = data["n"].values, float(data["step"][-1])
+    for decay, color, hatch in zip(data["weight_decay"].values, ("#0072B2", "#E69F00"), ("", "///"), strict=False):
+        here = data.sel(rule="adam", p=width, weight_decay=decay)
+        start, stop = (_quartiles(here, name)[1] for name in ("generalizing", "memorizing"))
+        shown = np.isfinite(start) & ~np.isnan(stop)
+        top = np.minimum(stop, last)
+        axes.fill_between(
+            n,
+            start,
+            top,
+            where=shown,
+            color=color,
+            alpha=0.35,
+            linewidth=0,
+            hatch=hatch,
+            label=rf"$\lambda$ = {decay:g}",
+        )
+        axes.plot(n[shown], start[shown], "v-", color=color, markersize=4)
+        closed, unclosed = shown & np.isfinite(stop), shown & np.isinf(stop)
+        axes.plot(n[closed], top[closed], "o-", color=color, markersize=4)
+        axes.plot(n[unclosed], top[unclosed], "^", mfc="none", color=color, markersize=6)
+    axes.set(xscale="log", yscale="log", xlabel="samples n", ylabel="steps of Adam")
+    axes.set_xlim(n[0] / 1.1, n[-1] * 1.1)
+    axes.set_xticks(n, [f"{value}" for value in n])
+    axes.minorticks_off()
+    axes.legend(fontsize="small", loc="upper left")
+
+
+def _quartiles(here: xr.Dataset, name: str) -> np.ndarray:
+    """Quartiles over the runs that have the time, (3, n); infinite where it comes later, NaN where most have none."""
+    time = here[f"{name}_time"].where(~here[f"{name}_censored"].astype(bool), np.inf).transpose("seed", "n").values
+    return _middle(time, least=time.shape[0] / 2)
+
+
+def _middle(values: np.ndarray, *, least: float) -> np.ndarray:
+    """Quartiles of each column's known numbers, (3, n); NaN where these are not more than `least`."""
+    found = np.full((len(MIDDLE), values.shape[1]), np.nan)
+    for place, column in enumerate(values.T):
+        known = column[~np.isnan(column)]
+        if known.size > least:
+            found[:, place] = np.quantile(known, MIDDLE, method="nearest")
+    return found
+
+
+def _costs(axes: Axes, here: xr.Dataset) -> None:
+    n = here["n"].values
+    for shift, (name, look) in zip((0.97, 1.0, 1.03), STOPS.items(), strict=True):
+        if name not in here:  # records of earlier versions know the cost at the end alone
+            continue
+        low, middle, high = _middle(here[name].transpose("seed", "n").values, least=0)
+        axes.errorbar(n * shift, middle, yerr=[middle - low, high - middle], linestyle="-", linewidth=0.8, **look)
+    axes.axhline(1, color="0.6", linestyle=":", zorder=0)
+    axes.set(xscale="log", xlabel="samples n", ylabel="test loss over its lowest")
+    axes.set_xticks(n, [f"{value}" for value in n])
+    axes.minorticks_off()
+    axes.legend(fontsize="small", loc="upper right")

@@ -9,7 +9,11 @@ from dae_theory import compare, records
 from figures.records import limit
 
 DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record; its rows stand with that sim's figure
-MADE_BY = {"phase_times": "phase_diagram"}  # figures with a record of their own, made by a sim of another name
+MADE_BY = {  # figures with a record of their own, made by a sim of another name
+    "phase_times": "phase_diagram",
+    "time_map": "phase_diagram",
+    "memorization_time_images": "memorization_time",
+}
 
 
 def folder(root: Path, name: str) -> Path:
