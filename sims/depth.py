@@ -2,8 +2,9 @@
 
 Nets of one, two and three hidden layers, without and with biases, without and with a skip connection f(y) = y + g(y),
 on the hybrid mixture: few samples many times, beside abundant clusters. In every hidden layer the scores of duplicated
-samples are held against those of samples seen once; the neurons most active on a sample are silenced; a random share
-of the neurons is kept; and the dimension of the representations is measured. All at the σ of training.
+samples are held against those of samples seen once; the neurons most active on a sample are silenced, before and after
+merging parallel ones; a random share of the neurons is kept; and the dimension of the representations is measured. All
+at the σ of training.
 """
 
 from dataclasses import dataclass, field, replace
@@ -161,8 +162,8 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
         rows.append(compare.mean(f"{name}: AUROC of the loss at the sample, a control", "Table 1", last["control"]))
         rows.append(compare.mean(f"{name}: way from an unseen sibling to the stored duplicate", "(3)", last["pull"]))
         for kind, words in (("duplicated", "duplicates"), ("once", "samples seen once")):
-            share = last["carried"].sel(kind=kind, count=1)
-            rows.append(compare.mean(f"{name}: of {words}, the most active neuron carries", "(8), (9)", share))
+            share = last["carried"].sel(kind=kind, count=1, version="merged")
+            rows.append(compare.mean(f"{name}: of {words}, the most active merged neuron carries", "(8), (9)", share))
     for score in (SCALE_FREE, "std"):
         for factor, without, having in _contrasts(data):
             pairs = [
@@ -184,16 +185,18 @@ def _last(data: xr.Dataset, name: str) -> xr.Dataset:
 
 
 def _contrasts(data: xr.Dataset) -> list[tuple[str, list[str], list[str]]]:
-    """Pairs of nets that differ in one thing: the deepest against the shallowest, biases, skip."""
+    """Pairs of nets that differ in one thing: biases, skip, and, apart with and without skip, depth."""
     names = _nets(data)
     depths = sorted({int(name.split()[0]) for name in names})
     found = [
         ("biases", [n for n in names if "no biases" in n], [n for n in names if "no biases" not in n]),
         ("a skip connection", [n for n in names if "no skip" in n], [n for n in names if "no skip" not in n]),
     ]
-    if len(depths) > 1:
-        first, last = ([n for n in names if n.startswith(f"{depth} ")] for depth in (depths[0], depths[-1]))
-        found.append((f"{depths[0]} to {depths[-1]} hidden layers", first, last))
+    for word, plain in (("without skip", True), ("with skip", False)):
+        among = [name for name in names if ("no skip" in name) == plain]
+        first, last = ([n for n in among if n.startswith(f"{depth} ")] for depth in (depths[0], depths[-1]))
+        if len(depths) > 1:
+            found.append((f"{depths[0]} to {depths[-1]} hidden layers, {word}", first, last))
     return found
 
 
@@ -202,7 +205,7 @@ def describe(data: xr.Dataset) -> str:
     rows = []
     for index in range(data.sizes["layer"]):
         at = data.isel(layer=index)
-        carries = [at["carried"].sel(kind=kind).isel(count=0) for kind in carried.KINDS]
+        carries = [at["carried"].sel(kind=kind, version="merged").isel(count=0) for kind in carried.KINDS]
         values = [at["pull"], at["auroc"].sel(score="std"), at["auroc"].sel(score=SCALE_FREE), at["control"], *carries]
         values += [at["cloud"].sel(of=kind) for kind in ("duplicated", "fresh")]
         depth, bias, skip = at["net"].item().split(", ")
@@ -212,8 +215,8 @@ def describe(data: xr.Dataset) -> str:
     words = (
         f"{data.attrs['duplicates']} duplicates × {data.attrs['copies']} copies a net, means over {data.sizes['seed']}"
         " seeds: way that an unseen sample of a duplicate's component is moved to the duplicate; AUROC of std, Gini and"
-        " minus the loss, against samples seen once; share that the most active neuron carries of a duplicate and of a"
-        " sample seen once; dimension of noisy copies of a duplicate and of a fresh sample"
+        " minus the loss, against samples seen once; share that the most active neuron, copies merged, carries of a"
+        " duplicate and of a sample seen once; dimension of noisy copies of a duplicate and of a fresh sample"
     )
     return "\n".join([launch.wrap(words), launch.table(rows, header)])
 

@@ -139,12 +139,6 @@ def answer_of(net: Layered, layer: int) -> silencing.Answer:
     return answer
 
 
-def _loss(key: Array, answer: silencing.Answer, x: Array, width: int, how: Measures) -> Array:
-    """Mean loss of samples, all neurons at work, with the noise of `silencing.silence` of the same key."""
-    common = {"noise_std": how.noise_std, "draws": how.draws}
-    return jnp.mean(silencing.silence(key, answer, x, width, **common, counts=(1,)).loss)
-
-
 @partial(jax.jit, static_argnames="how")
 def _pull(key: Array, net: Layered, x: dict[str, Array], how: Measures) -> Array:
     """⟨f(z + σε) − z, x − z⟩/‖x − z‖², z unseen and of the component of the duplicate x: 1 = f returns x, 0 = z."""
@@ -162,8 +156,11 @@ def _layer(key: Array, net: Layered, x: dict[str, Array], layer: int, how: Measu
     found = numbers(key, answer_of(net, layer), x, net.width, how)
     some = {kind: x[kind][: how.measured] for kind in KINDS}
     again = {kind: kept(key, small, rows, net.width, how) for kind, rows in some.items()}
-    plain = {kind: _loss(derive(key, kind), small, rows, net.width, how) for kind, rows in some.items()}
-    return found, (again, plain), jnp.stack([jnp.sum(symmetry.alive(around)), merged.live])
+    common = {"noise_std": how.noise_std, "draws": how.draws, "counts": how.counts}
+    fewer = {
+        kind: silencing.silence(derive(key, kind), small, rows, net.width, **common) for kind, rows in some.items()
+    }
+    return found, (again, fewer), jnp.stack([jnp.sum(symmetry.alive(around)), merged.live])
 
 
 def layered_measures(key: Array, net: Layered, x: Mapping[str, np.ndarray], how: Measures) -> xr.Dataset:
@@ -171,11 +168,16 @@ def layered_measures(key: Array, net: Layered, x: Mapping[str, np.ndarray], how:
     parts, rows = [], {kind: jnp.asarray(values) for kind, values in x.items()}
     pull = float(_pull(key, net, rows, how))
     for layer in range(net.depth):
-        found, (again, plain), neurons = _layer(key, net, rows, layer, how)
+        found, (again, fewer), neurons = _layer(key, net, rows, layer, how)
         part = fields(found) | {"pull": ((), pull)}
         stored = np.asarray(part["stored"][1])
-        merged = np.stack([(np.asarray(again[kind]) - float(plain[kind])) for kind in KINDS]) / stored[:, None]
+        losses = [float(jnp.mean(fewer[kind].loss)) for kind in KINDS]
+        merged = np.stack([np.asarray(again[kind]) - loss for kind, loss in zip(KINDS, losses, strict=True)])
+        merged = merged / stored[:, None]
         part["lost"] = (("version", "kind", "share"), np.stack([part["lost"][1], merged]))
+        both = [part["carried"][1], np.stack([np.asarray(fewer[kind].carried) for kind in KINDS])]
+        part["carried"] = (("version", "kind", "count"), np.stack(both))
+        part["merged_loss"] = ("kind", np.asarray(losses))
         part["neurons"] = ("version", np.asarray(neurons))
         parts.append(part)
     return stacked(parts, how).assign_coords(
