@@ -149,7 +149,7 @@ def gradient_flow(
     [0.9862]
     >>> half = dynamics.gradient_flow(start, x, times=[20.0], until=lambda w: w.encoder[0, 0] - 0.5, **numbers)
     >>> print(half.crossed, half.end.round(3), half.last.encoder[0].round(4))
-    True 0.243 [0.5]
+    True 0.134 [0.5]
     """
     source = _source(weights, x_or_mixture, samples, rows=int(with_biases))
     rows = source.means if isinstance(source, GaussianMixture) else source
