@@ -49,8 +49,10 @@ def draw(data: xr.Dataset) -> Figure:
         axes.minorticks_off()
     _parts(objective, 100 * first["path_objective"] / first["objective"], -1)
     objective.set(ylabel="objective above the minimizer's, %")
-    objective.legend(loc="upper left")
-    style.panel_letter(objective, "d", f"why above: p = {data.attrs['studied']}")
+    objective.set_ylim(top=1.5 * objective.get_ylim()[1])
+    objective.legend(loc="upper left", ncols=2, columnspacing=1.0)
+    short = int(data["steps"].values[-2])
+    style.panel_letter(objective, "d", f"why above: p = {data.attrs['studied']}, {short} steps")
     _parts(missing, first["path_index"], 1)
     missing.set(ylabel="index below the minimizer's")
     style.panel_letter(missing, "e", "why it memorizes less")
@@ -83,10 +85,12 @@ def _index(axes: Axes, data: xr.Dataset, first: xr.Dataset) -> None:
     axes.errorbar(first["n"], *_mean(first["index"]), label="minimizer", **MINIMIZER)
     nets = first["net_index"].sel(p=data.attrs["studied"], schedule="decaying")
     for steps, look in _looks(data):
-        axes.errorbar(first["n"], *_mean(nets.sel(steps=steps)), label=f"{steps} steps", **look)
+        axes.errorbar(
+            first["n"], *_mean(nets.sel(steps=steps)), label=f"p = {data.attrs['studied']}, {steps} steps", **look
+        )
     axes.axhline(0.5, color="0.4", linestyle=":")
     axes.set(ylabel=r"$D_{gt}/(D_{gt}+D_{emp})$, 1 = memorizing")
-    axes.legend(loc="lower left", title=f"nets, p = {data.attrs['studied']}")
+    axes.legend(loc="lower left")
     style.panel_letter(axes, "a", "who memorizes")
 
 
@@ -101,7 +105,7 @@ def _excess(axes: Axes, data: xr.Dataset) -> None:
     axes.set_yscale("log", nonpositive="mask")
     axes.set_ylim(bottom=1e-2)
     axes.set(ylabel="objective above the bound [X6], %")
-    axes.legend(loc="best")
+    axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.64))
     style.panel_letter(axes, "b", "how far above the bound")
 
 
@@ -127,7 +131,7 @@ def _parts(axes: Axes, along: xr.DataArray, sign: int) -> None:
         axes.bar(place, height, 0.7, np.where(height > 0, above, below), color=color, edgecolor="black", label=words)
         above, below = above + np.maximum(height, 0), below + np.minimum(height, 0)
     whole = sign * (along.isel(stage=-1) - along.isel(stage=0))
-    axes.errorbar(place, *_mean(whole), fmt="k.", capsize=2, label="all ± its error")
+    axes.errorbar(place, *_mean(whole), fmt="k.", capsize=2, label="all, ± error")
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set_xticks(place, [str(value) for value in along["n"].values])
     axes.set(xlabel="training samples $n$")
