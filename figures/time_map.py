@@ -109,7 +109,8 @@ def _quantiles(times: np.ndarray) -> np.ndarray:
 
 def _time_axis(axes: Axes, rate: float) -> None:
     """The same heights as time η · steps."""
-    second = axes.secondary_yaxis("right", functions=(lambda steps: steps * rate, lambda time: time / rate))
+    functions: Any = (lambda steps: steps * rate, lambda time: time / rate)
+    second = axes.secondary_yaxis("right", functions=functions)
     second.set_ylabel(r"time $\eta\,\cdot$ steps")
 
 

@@ -100,7 +100,8 @@ def scaled(dataset: xr.Dataset, key: Array) -> xr.Dataset:
 
 def of_map(data: xr.Dataset, key: Array) -> xr.Dataset:
     """A phase diagram over time with both times of every net, and over n their exponents, named as in `timed`."""
-    found = timed(data[[INDEX, "test_loss"]].rename({INDEX: "index", "steps": "step"}))
+    curves = data[[INDEX, "test_loss"]].rename({INDEX: "index", "steps": "step"})
+    found = timed(curves.map(lambda curve: curve.where(np.isfinite(curve))))  # diverged nets end before their run
     if "n" in found.dims:
         found = scaled(found, key)
     names = [name for name in found if str(name).startswith(("generalizing_", "memorizing_"))]
