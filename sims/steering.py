@@ -34,6 +34,7 @@ from sims.worlds.mixture import MixtureConfig
 CONDITIONS = ("generalized, own cluster", "generalized, other cluster", "memorized, other cluster")
 MODELS = ("nets", "analytic", "f_gt", "deep")
 SAMPLER = "sampler"
+DEEP_MOST = 3  # applications at one noise level of the deep net, which is slow; and every step of the sampler
 
 
 @dataclass(frozen=True)
@@ -216,18 +217,17 @@ def _measure(
         partial(steered.follow_network, deep, world["key"], layer=f"block{config.deep_depth - 1}.hidden"),
     ]
     stack = partial(jax.tree.map, lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]))
-    measured = [
-        [
-            stack(
-                *[
-                    steered.curves(follow(source, target, schedule, doses, iterations=k), target, doses)
-                    for source, target in zip(world["sources"], world["targets"], strict=True)
-                ]
-            )
-            for k in (*config.iterations, 0)
-        ]
-        for follow in followers
-    ]
+    measured = []
+    for name, follow in zip(MODELS, followers, strict=True):
+        procedures = []
+        for k in (*config.iterations, 0):
+            if name == "deep" and k > DEEP_MOST:
+                procedures.append(jax.tree.map(lambda known: np.full_like(known, np.nan), procedures[0]))
+                continue
+            pairs = zip(world["sources"], world["targets"], strict=True)
+            ends = [(follow(source, target, schedule, doses, iterations=k), target) for source, target in pairs]
+            procedures.append(stack(*[steered.curves(end, target, doses) for end, target in ends]))
+        measured.append(procedures)
     ends = [steered.unsteered(nets, world["key"], source, schedule) for source in world["sources"][1:]]
     directions = unit(world["x"])
     return stack(*[stack(*procedures) for procedures in measured]) | {

@@ -69,14 +69,16 @@ def follow_network(
     iterations: int,
 ) -> Array:
     """The same for one layer of hidden neurons of a network for all noise levels: v is a map, one number a unit."""
-    noisy = _noisy_targets(key, target, schedule)
+    noisy = _noisy_targets(key, target, schedule).astype(jnp.float32)
+    levels = schedule[:-1].astype(jnp.float32)
+    means = jax.lax.map(
+        lambda pair: jnp.mean(network.activations(*pair)[layer], axis=0, keepdims=True), (noisy, levels)
+    )
 
     def steered(y: Array, noise_std: Array, strength: Array) -> Array:
-        level = jnp.argmin(jnp.abs(schedule[:-1] - noise_std))
-        sigma = noise_std.astype(jnp.float32)
-        v = jnp.mean(network.activations(noisy[level].astype(jnp.float32), sigma)[layer], axis=0, keepdims=True)
+        v = means[jnp.argmin(jnp.abs(schedule[:-1] - noise_std))]
         edit = diffusion.Edit(jnp.ones_like(v), strength.astype(v.dtype) * v)
-        return network.denoise(y.astype(v.dtype), sigma, {layer: edit}).astype(y.dtype)
+        return network.denoise(y.astype(v.dtype), noise_std.astype(v.dtype), {layer: edit}).astype(y.dtype)
 
     return _follow(steered, key, source, schedule, doses, iterations)
 
