@@ -86,6 +86,10 @@ def main(options: Options) -> None:
         sys.exit(f"figures: unknown figure {unknown[0]!r}; there are {', '.join(available())}")
     if options.record is not None and len(options.names) != 1 and not (options.keep and not options.names):
         sys.exit("figures: --record goes with exactly one figure name, or with --keep alone")
+    if options.record is not None and not (options.record / "manifest.json").is_file():
+        sys.exit(
+            f"figures: --record must be a folder with a finished record (data.nc, manifest.json); got {options.record}"
+        )
     if options.keep and options.record is None:
         sys.exit("figures: --keep goes with --record")
     if options.from_scratch and not options.names:

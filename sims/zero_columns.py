@@ -56,7 +56,7 @@ class Config:
     """Of gradient descent, in [0, 1)."""
 
 
-SMOKE = {"ratios": (4.0, 8.0), "weight_decays": (0.5, 1.5), "seeds": 2, "steps": 100}
+SMOKE = {"ratios": (4.0, 8.0), "weight_decays": (0.5, 1.5), "seeds": 2, "steps": 500}
 OPEN = 4.0  # R/σ from which on the formulas claim to hold: the sample's own gate is open
 TOLERANCE = 0.01  # to which a threshold should come out
 FINE = np.linspace(0, 2, 21)  # λ/λ* of the growth curves

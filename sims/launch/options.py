@@ -1,8 +1,10 @@
 """The command line of a sim: its configuration's fields, and where and how to run."""
 
+import contextlib
 import dataclasses
+import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,8 @@ from typing import Annotated, Any
 import tyro
 
 from sims.launch.fields import replaced
+from sims.launch.spelling import look_over
+from sims.launch.terminal import wrap
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def parse(
 ) -> tuple[Any, Launch]:
     """(config, launch) of a command line; `--smoke` moves the defaults, so that later options still apply."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    look_over(name, arguments, config_type, Launch)
     default = replaced(config_type(), smoke) if "--smoke" in arguments else config_type()
 
     @dataclass(frozen=True)
@@ -61,12 +66,27 @@ def parse(
         launch: Annotated[Launch, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Launch)
 
     Options.__annotations__["config"] = Annotated[config_type, tyro.conf.arg(name="")]
-    options = tyro.cli(
-        Options,
-        prog=f"python -m sims.{name}",
-        description=config_type.__doc__,
-        args=arguments,
-        default=Options(default, Launch()),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
-    )
+    with _wrapped_help(arguments):
+        options = tyro.cli(
+            Options,
+            prog=f"python -m sims.{name}",
+            description=config_type.__doc__,
+            args=arguments,
+            default=Options(default, Launch()),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
+        )
     return options.config, options.launch
+
+
+@contextlib.contextmanager
+def _wrapped_help(arguments: Sequence[str]) -> Iterator[None]:
+    """A page of help with no line wider than the terminal, which the parser's own description is."""
+    if not {"-h", "--help"} & set(arguments):
+        yield
+        return
+    page = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(page):
+            yield
+    finally:
+        print(wrap(page.getvalue(), hanging=""))

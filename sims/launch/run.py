@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from dae_theory import ensemble, records
+from sims.launch import interruption
 from sims.launch.options import Launch
 from sims.launch.progress import Progress
 
@@ -40,6 +41,7 @@ class Run:
         """Report models finished outside of `ensemble`."""
         if self._progress is not None:
             self._progress.update(models)
+        interruption.check()
 
     def close(self) -> None:
         """Nothing more comes."""

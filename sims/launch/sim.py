@@ -8,7 +8,7 @@ import contextlib
 import inspect
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import xarray as xr
 
 from dae_theory import compare, ensemble, records
 from dae_theory.checks import Refusal
-from sims.launch import cluster, contents, limits, refusals, session
+from sims.launch import cluster, contents, interruption, limits, refusals, session
 from sims.launch.options import Launch, parse
 from sims.launch.run import Run
 from sims.launch.terminal import wrap
@@ -66,6 +66,11 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
         sim: the experiment.
         arguments: command line, by default the process's own.
     """
+    with interruption.in_a_sentence(sim.name):
+        return _main(sim, arguments)
+
+
+def _main(sim: Sim, arguments: Sequence[str] | None) -> records.Record:
     config, launch = parse(sim.name, sim.config, sim.smoke, arguments)
     try:
         refusals.validate(launch)
@@ -123,7 +128,7 @@ def _make(sim: Sim, config: Any, launch: Launch, record: records.Record) -> None
     try:
         if launch.again and jax.process_count() > 1:
             raise Refusal(f"--again goes with one process; with several, delete {record.folder} first")
-        with cluster.executor(launch) as executor, record.lock() if first else contextlib.nullcontext():
+        with cluster.executor(launch) as executor, _held(launch, record) if first else contextlib.nullcontext():
             if launch.again:
                 record.clear_chunks()
             run = Run(launch, record, executor=executor)
@@ -131,12 +136,19 @@ def _make(sim: Sim, config: Any, launch: Launch, record: records.Record) -> None
                 _compute(sim, config, run, first)
             finally:
                 run.close()
-    except KeyboardInterrupt:
-        words = f"{record.name}: interrupted; finished chunks are kept, the same command goes on from them"
-        print(f"\n{words}", file=sys.stderr)
-        sys.exit(130)
     except (Refusal, ImportError, OSError, ensemble.Lost) as error:
         sys.exit(f"{record.name}: {error}")
+
+
+@contextlib.contextmanager
+def _held(launch: Launch, record: records.Record) -> Iterator[None]:
+    """The record's lock; where its folder cannot be made, it is --out that has to change."""
+    with contextlib.ExitStack() as lock:
+        try:
+            lock.enter_context(record.lock())
+        except OSError as error:
+            raise OSError(f"--out {launch.out}: {error.strerror or error}") from error
+        yield
 
 
 def _compute(sim: Sim, config: Any, run: Run, first: bool) -> None:

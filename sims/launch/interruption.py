@@ -1,0 +1,48 @@
+"""Ctrl-C and SIGTERM end a sim with one line and the status that shells expect (130, 143), whatever it is doing.
+
+The first signal is an interruption, so that files are closed and locks are let go of; a second one ends at once. In the
+middle of a compiled program it is noticed when the program is done. Python throws away what is raised inside a callback
+of its garbage collector, so a sim also looks after every chunk whether there was a signal (`check`).
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+_got: list[int] = []  # signals since the sim began
+SENTENCE = "finished chunks are kept, the same command goes on from them"
+
+
+@contextlib.contextmanager
+def in_a_sentence(name: str) -> Iterator[None]:
+    """A block that an interruption ends with one line and a status."""
+    _got.clear()
+    with contextlib.ExitStack() as restored:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                restored.callback(signal.signal, number, signal.signal(number, _interrupt) or signal.SIG_DFL)
+        try:
+            yield
+        except KeyboardInterrupt:
+            number = _got[0] if _got else signal.SIGINT
+            word = "terminated" if number == signal.SIGTERM else "interrupted"
+            print(f"\n{name}: {word}; {SENTENCE}", file=sys.stderr, flush=True)
+            sys.exit(128 + number)
+        except BrokenPipeError:  # whoever read the output has seen enough, as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
+
+
+def check() -> None:
+    """Raises KeyboardInterrupt if a signal came whose own was thrown away."""
+    if _got:
+        raise KeyboardInterrupt
+
+
+def _interrupt(number: int, frame: object) -> None:
+    _got.append(number)
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
