@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 _got: list[int] = []  # signals since the sim began
 SENTENCE = "finished chunks are kept, the same command goes on from them"
@@ -24,6 +25,8 @@ def in_a_sentence(name: str) -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 restored.callback(signal.signal, number, signal.signal(number, _interrupt) or signal.SIG_DFL)
+            restored.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+            sys.unraisablehook = _untold
         try:
             yield
         except KeyboardInterrupt:
@@ -40,6 +43,12 @@ def check() -> None:
     """Raises KeyboardInterrupt if a signal came whose own was thrown away."""
     if _got:
         raise KeyboardInterrupt
+
+
+def _untold(thrown_away: Any) -> None:
+    """What Python says of an exception that it throws away; of an interruption nothing, since `check` looks for it."""
+    if thrown_away.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(thrown_away)
 
 
 def _interrupt(number: int, frame: object) -> None:
