@@ -19,9 +19,23 @@ from dae_theory import records
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = [
-    *["--smoke", "--no-figure", "--devices", "1", "--chunk", "2", "--steps", "5000", "--resamples", "2"],
+    *[
+        "--smoke",
+        "--no-figure",
+        "--devices",
+        "1",
+        "--chunk",
+        "8",
+        "--seeds",
+        "8",
+        "--steps",
+        "2000",
+        "--resamples",
+        "2",
+    ],
     *["--ranks", "1", "--dimensions", "8", "--widths", "12", "--noise-stds", "0.2"],
 ]
+CHUNKS = 6  # 2 curves, 3 values of n, 8 seeds; 8 members a chunk, as many as one device runs together
 KEPT = "finished chunks are kept, the same command goes on from them"
 
 # orders come as lines of JSON; a child that dies at its n-th write does so when the partial file is on disk, not named
@@ -192,7 +206,7 @@ def test_an_interruption_at_any_time_is_one_sentence_and_loses_nothing(runs, who
     """At the start, in the middle, and while the second chunk, the data and the manifest are written."""
     number = getattr(signal, name)
     word = {"SIGTERM": "terminated", "SIGINT": "interrupted"}[name]
-    writes = len(range(0, 12, 2)) + 2
+    writes = CHUNKS + 2  # and the data and the manifest
     # writes are counted anew in every run, and the chunks that are there are not written again
     moments = [{"delay": 0.1}, {"after_chunks": 1}, *({"at_write": at} for at in (2, 1, 2))]
     for moment in moments:
@@ -208,7 +222,7 @@ def test_an_interruption_at_any_time_is_one_sentence_and_loses_nothing(runs, who
         ((code, said),) = runs.run(name, signal=int(number), at_write=at)
         assert code == 128 + number, said
         assert not (runs.folder_of(name) / "manifest.json").exists()
-        assert len(runs.chunks(name)) == 6
+        assert len(runs.chunks(name)) == CHUNKS
     assert runs.run(name)[0][0] == 0
     assert runs.record(name).identical(whole)
 
