@@ -145,12 +145,12 @@ class _Nets:
         index = np.asarray(found["index"], float)
         self.rows += [(number, *place, float(value)) for place, value in zip(places, index, strict=True)]
 
-    def lines(self, most: int | None = None) -> dict[int, Line]:
-        """p -> n -> index of the nets there, of the first `most` at each."""
+    def lines(self) -> dict[int, Line]:
+        """p -> n -> index of the nets there."""
         found: dict[int, dict[int, list[float]]] = {p: {} for p in self._config.widths}
         for _, p, n, value in self.rows:
             found[p].setdefault(n, []).append(value)
-        return {p: {n: values[:most] for n, values in line.items()} for p, line in found.items()}
+        return found
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
@@ -171,12 +171,11 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     uniform.train(
         "uniform", 0, [(p, n) for p in config.widths for n in grid for _ in range(config.replicates)], UNIFORM
     )
-    shares = range(2, config.replicates + 1)
-    beside = [_bands(config, uniform.lines(share)) for share in shares]
+    beside = [_bands(config, uniform.lines())]
     data = xr.merge(
         [
             _told("refined", history, costs, config.widths),
-            _told("uniform", beside, [len(grid) * len(config.widths) * share for share in shares], config.widths),
+            _told("uniform", beside, [len(uniform.rows)], config.widths),
             _flat("refined", nets.rows),
             _flat("uniform", uniform.rows),
         ]
@@ -239,6 +238,9 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
     claim = f"width of the bands, {costs[0]} nets in rounds over {costs[1]} on a uniform grid, geometric mean of lines"
     ratio = _mean_width(data, "refined")[-1] / _mean_width(data, "uniform")[-1]
     rows.append(compare.number(claim, "½: the band halves", ratio, 0.5, relation="≤"))
+    growth = int(last["refined_cost"]) / int(data["refined_cost"][0])
+    claim = f"width of the bands after the rounds, at {growth:.2g} times the nets, over that of the first round"
+    rows.append(compare.number(claim, "band/band", _mean_width(data, "refined")[-1] / _mean_width(data, "refined")[0]))
     claim = "share of the uniform grid's nets with which the rounds reach its band"
     rows.append(compare.number(claim, "cost/cost", cost_to_reach(data) / costs[1]))
     return rows

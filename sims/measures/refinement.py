@@ -3,7 +3,8 @@
 A line is the index over n at one width, with any number of nets at any n, all independent. Its boundary is where the
 mean index first falls through the level on its way to a lower one (`boundary.crossing`: no curve is taken to be
 monotone), its band comes from resampling the nets at every n on their own. The shares of resamples whose boundary lies
-in each interval between two n say where a net helps.
+in each interval between two n say where a net helps. A band knows the noise of the nets, not the error of drawing
+straight lines between two n.
 """
 
 import itertools
@@ -53,7 +54,10 @@ def locate(line: Line, seed: int, *, level: float, below: float, resamples: int)
     drawn = []
     for at in n:
         values = np.asarray(line[at])
-        drawn.append(values[rng.integers(0, len(values), (resamples, len(values)))].mean(axis=1))
+        count = len(values)
+        means = values[rng.integers(0, count, (resamples, count))].mean(axis=1)
+        # resampled means of m values spread by 1 − 1/m of the variance that a mean of m has
+        drawn.append(values.mean() + np.sqrt(count / (count - 1)) * (means - values.mean()))
     found = np.asarray([boundary.crossing(n, curve, level, below=below) for curve in np.stack(drawn, axis=1)])
     kept = found[np.isfinite(found)]
     low, high = np.quantile(kept, [0.025, 0.975]) if kept.size else (np.nan, np.nan)
