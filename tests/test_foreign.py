@@ -104,6 +104,7 @@ def test_a_module_and_a_folder_give_table_and_file(project):
     options = ["--module", "own_net:Net", "--weights", "weights.pt", "--images", "images", "--resamples", "20"]
     record = launch.main(score_model.SIM, [*options, "--noise-stds", "0.2"])
     scored = record.read()
+    assert (record.folder / "figure.png").is_file()
     assert scored["picture"].shape == (14, 3, 1, 8, 8)
     first = scored.isel(shown=0)
     assert str(first["picture_name"].item()).endswith(".png")

@@ -39,6 +39,7 @@ def draw(axes: Axes, data: xr.Dataset, rows: slice, title: str) -> None:
         )
     bottom = (len(versions) - 1) * step + high
     axes.set(xlim=(-_GAP, count * (1 + _GAP)), ylim=(bottom, -_GAP), aspect="equal", xticks=[], anchor="NW")
+    axes.annotate("rank", (-_GAP, bottom), (-2, -2), textcoords="offset points", ha="right", va="top", fontsize=5)
     axes.set_yticks([row * step + high / 2 for row in range(len(versions))], [_WORDS[name] for name in versions])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -46,16 +47,16 @@ def draw(axes: Axes, data: xr.Dataset, rows: slice, title: str) -> None:
 
 
 def _caption(axes: Axes, at: xr.Dataset, x: float, y: float, memorized: bool) -> None:
-    name = PurePosixPath(str(at["picture_name"].item())).name
+    name = PurePosixPath(str(at["picture_name"].item())).name.replace(" times", "×")
     short = name if len(name) <= 14 else f"{name[:6]}…{name[-7:]}"
     axes.annotate(
-        f"{int(at['picture_rank'])}: {float(at['picture_score']):.3g}\n{short}",
+        f"{int(at['picture_rank'])}\n{float(at['picture_score']):.3g}\n{short}",
         (x, y),
         xytext=(0, -2),
         textcoords="offset points",
         ha="center",
         va="top",
-        fontsize=5.5,
+        fontsize=5,
         color=MARK if memorized else "black",
         weight="bold" if memorized else "normal",
         annotation_clip=False,

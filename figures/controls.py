@@ -1,0 +1,69 @@
+"""Nets in which nothing is memorized do not alarm; where images are held by heart the loss finds them, spikiness less.
+
+Top: every row of a table, score × layer × noise level, with intervals that hold for all rows together, sorted; right of
+the dashed line a row finds memorized images. Two controls where nothing is memorized, then a convolutional net without
+biases overfitted to some images among many, as gains on the same net before. Bottom: its most and least suspicious
+images by the loss; bold orange: those it saw many times.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.look import sheet, style
+
+COLOURS = {"scale-free": "0.6", "std": "#0072B2", "loss": "#D55E00", "input": "black"}
+WORDS = {
+    "scale-free": "scale-free score of a layer",
+    "std": "std of a layer",
+    "loss": "loss at the sample",
+    "input": "control of the input",
+}
+TITLES = {
+    "untrained": ("untrained net", "AUROC − ½"),
+    "generalizing": ("trained on many images", "AUROC − untrained net's"),
+    "overfitted": ("overfitted to {duplicates} images", "AUROC − net's before"),
+}
+
+
+def draw(data: xr.Dataset) -> Figure:
+    """Three tables and a contact sheet."""
+    figure = plt.figure(figsize=(style.PAGE, 5.2))
+    grid = figure.add_gridspec(2, 1, height_ratios=(1, 0.62))
+    panels = grid[0].subgridspec(1, len(TITLES)).subplots()
+    for letter, axes, name in zip("abc", panels, TITLES, strict=True):
+        _table(axes, data.sel(control=name), name, letter, data.attrs["duplicates"])
+    panels[0].set_ylabel("rows of the table, sorted")
+    handles = [plt.Line2D([], [], color=color, marker="o", label=WORDS[kind]) for kind, color in COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
+    half = -(-data.sizes["shown"] // 2)
+    inner = grid[1].subgridspec(1, 2)
+    ranked = str(data.attrs["ranked_by"]).replace("_", " ")
+    sheet.draw(figure.add_subplot(inner[0]), data, slice(0, half), f"d  most suspicious, by {ranked}")
+    sheet.draw(figure.add_subplot(inner[1]), data, slice(half, None), "e  least suspicious")
+    return figure
+
+
+def _kind(name: str) -> str:
+    if name.startswith("denoising_loss"):
+        return "loss"
+    if "/" not in name:
+        return "input"
+    return "std" if name.split("/")[1].startswith("std") else "scale-free"
+
+
+def _table(axes: Axes, data: xr.Dataset, name: str, letter: str, duplicates: int) -> None:
+    estimate = data["estimate"].values
+    for place, index in enumerate(np.argsort(estimate, kind="stable")):
+        color = COLOURS[_kind(str(data["line"].values[index]))]
+        top = 3 if color != COLOURS["scale-free"] else 2
+        axes.plot([data["low"].values[index], data["high"].values[index]], [place] * 2, color=color, lw=0.7, zorder=top)
+        axes.plot(estimate[index], place, "o", color=color, markersize=2.2, zorder=top)
+    axes.axvline(0, color="0.35", linestyle="--", linewidth=0.9)
+    title, label = TITLES[name]
+    alarms, found = int(data["alarms"].sum()), int((data["low"] > 0).sum())
+    words = f"{alarms} of {data.sizes['line']} rows alarm" if name != "overfitted" else f"{found} rows find them"
+    style.panel_letter(axes, letter, f"{title.format(duplicates=duplicates)}:\n{words}")
+    axes.set(xlabel=label, yticks=[])

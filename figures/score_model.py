@@ -1,0 +1,71 @@
+"""Which images does a net give away? The most and the least suspicious ones, denoised, and the scores that tell.
+
+Top: contact sheet, ranked by one score (larger: more suspicious); bold orange: labelled memorized. Bottom: AUROC of the
+scores with intervals that hold for all rows together, controls starred; where there is a baseline, what a score gains
+on it, which is what counts. Intervals that contain the dashed line tell nothing.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.look import sheet, style
+
+ROWS = 14
+CONTROLS = ("pixel_std", "input_norm", "denoising_loss")
+
+
+def draw(data: xr.Dataset) -> Figure:
+    """Contact sheet where there are pictures, table where labels are known."""
+    parts = [name for name in ("picture", "line") if name in data.variables or name in data.dims]
+    heights = {"picture": _sheet_height(data), "line": 0.5 + 0.16 * min(ROWS, data.sizes.get("line", 0))}
+    figure = plt.figure(figsize=(style.PAGE, 0.4 + sum(heights[part] for part in parts)))
+    grid = figure.add_gridspec(len(parts), 1, height_ratios=[heights[part] for part in parts])
+    for place, part in zip(grid, parts, strict=True):
+        if part == "picture":
+            _both_ends(figure, place, data)
+        else:
+            _table(figure.add_subplot(place), data)
+    return figure
+
+
+def _sheet_height(data: xr.Dataset) -> float:
+    if "picture" not in data:
+        return 0.0
+    high = data.sizes["down"] / data.sizes["across"]
+    return 2 * (0.55 + data.sizes["version"] * high * 0.72)
+
+
+def _both_ends(figure: Figure, place: object, data: xr.Dataset) -> None:
+    count = data.sizes["shown"]
+    half = -(-count // 2)
+    inner = place.subgridspec(2, 1)  # pyright: ignore[reportAttributeAccessIssue]
+    ranked = str(data.attrs["ranked_by"]).replace("_", " ")
+    sheet.draw(figure.add_subplot(inner[0]), data, slice(0, half), f"most suspicious, by {ranked}")
+    sheet.draw(figure.add_subplot(inner[1]), data, slice(half, count), "least suspicious")
+
+
+def _table(axes: Axes, data: xr.Dataset) -> None:
+    gains = "difference" in data
+    estimate = data["difference" if gains else "auroc"].values
+    kind = "difference_simultaneous" if gains else "auroc_simultaneous"
+    low, high = (data[f"{kind}_{end}"].values for end in ("low", "high"))
+    chance = 0.0 if gains else 0.5
+    names = [str(name) for name in data["line"].values]
+    controls = [index for index, name in enumerate(names) if name.startswith(CONTROLS)]
+    order = [index for index in np.argsort(-np.nan_to_num(estimate, nan=-1)) if index not in controls]
+    chosen = [*order[: max(1, ROWS - len(controls))], *controls]
+    for row, index in enumerate(chosen):
+        apart = low[index] > chance or high[index] < chance
+        color = "0.45" if index in controls else "#0072B2"
+        axes.plot([low[index], high[index]], [row, row], color=color)
+        axes.plot(estimate[index], row, "s" if index in controls else "o", color=color, mfc=color if apart else "white")
+    axes.axvline(chance, color="0.35", linestyle="--", linewidth=0.9)
+    axes.set_yticks(range(len(chosen)), [names[index] + (" *" if index in controls else "") for index in chosen])
+    axes.tick_params(axis="y", labelsize="x-small")
+    axes.set(ylim=(len(chosen) - 0.4, -0.6), xlabel="AUROC minus the baseline's" if gains else "AUROC")
+    rest = len(order) - (len(chosen) - len(controls))
+    title = "best scores, controls *" + (f" ({rest} lower scores left out)" if rest else "")
+    axes.set_title(f"{title}; filled: not chance, all rows counted", loc="left", fontsize="medium")
