@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dae_theory import compare, records
 from sims import launch, score_model
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +87,32 @@ def test_every_name_in_the_claim_table_exists():
 def test_pictures_exist():
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
         assert (ROOT / path).is_file(), path
+
+
+def test_what_is_said_of_the_minimizer_is_in_its_record():
+    """Numbers under the first pictures, from the rows of the committed record."""
+    data, _ = records.read(ROOT / "figures" / "data" / "global_minimizer")
+    rows = {row.claim: row for row in compare.kept(data)}
+
+    def found(*parts: str) -> compare.Row:
+        return next(row for claim, row in rows.items() if all(part in claim for part in parts))
+
+    said = " ".join(README.split())
+    limit = found("limit of the boundary")
+    assert limit.ends is not None
+    assert f"n = {limit.measured:.1f} [{limit.ends[0]:.1f}, {limit.ends[1]:.1f}]" in said
+    assert f"to a gap of {data.attrs['tolerance']:.0%}".replace("%", " %") in said
+    for words, reason in (
+        ("longer training brings {} %", ": time"),
+        ("exact descent from there {} %", "noise"),
+        ("in place of neurons {} %", ": local"),
+        ("{} % are left", ": width"),
+    ):
+        row = found("share of the index", reason)
+        assert words.format(f"{100 * row.measured:.0f} ± {100 * (row.sem or 0):.0f}") in said, row
+    for which in ("p = 48 after 3000 steps", "p = 128 after 30000 steps"):
+        fit, miss = found("R²", which), found("largest miss", which)
+        assert f"R² {fit.measured:.2f}, largest miss {miss.measured:.2f}" in said, which
 
 
 def _table(section: str) -> list[list[str]]:
