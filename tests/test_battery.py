@@ -1,6 +1,7 @@
 """The hashed generator under dieharder, where that is installed (a Debian package): by counter, by key, by step.
 
-All of its tests that it calls good took part once, on three streams of another seed; here are some that take seconds.
+Eighteen of its tests at full length, one of them by counter alone, once gave 145 p-values from 0.006 to 0.9987 on
+streams of another seed; here are some that take seconds.
 """
 
 import shutil
