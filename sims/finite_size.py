@@ -51,7 +51,7 @@ class Config:
     """λ of the objective (6)."""
     init_scale: float = 0.3
     """Expected norm of an initial column."""
-    training: TrainingConfig = TrainingConfig(steps=3000)
+    training: TrainingConfig = TrainingConfig(steps=3000, generator="hashed")
     """Adam."""
     seeds: int = 4
     """Replicates: each has data and nets of its own."""
@@ -134,7 +134,7 @@ def _padded(config: Config, width: int) -> int:
 
 def _settings(config: Config, width: int) -> Settings:
     decay, scale = config.weight_decay, config.init_scale
-    return config.training.settings(width=width, weight_decay=decay, init_scale=scale, hashed_noise=True)
+    return config.training.settings(width=width, weight_decay=decay, init_scale=scale)
 
 
 def _source_config(config: Config, curve: dict[str, Any]) -> sources.SourceConfig:

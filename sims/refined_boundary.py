@@ -54,7 +54,7 @@ class Config:
     """λ of the objective (6)."""
     init_scale: float = 0.3
     """Expected norm of an initial column."""
-    training: TrainingConfig = TrainingConfig(steps=3000)
+    training: TrainingConfig = TrainingConfig(steps=3000, generator="hashed")
     """Adam."""
     evaluation: int = 128
     """Noisy training points behind the index."""
@@ -111,9 +111,7 @@ class _Nets:
         self._config, self._run = config, run
         self._source = sources.source(config.source)
         width = max(config.widths)
-        settings = config.training.settings(
-            width=width, weight_decay=config.weight_decay, init_scale=config.init_scale, hashed_noise=True
-        )
+        settings = config.training.settings(width=width, weight_decay=config.weight_decay, init_scale=config.init_scale)
         self._member = partial(indexed.member, settings=settings)
         self.rows: list[tuple[int, int, int, float]] = []  # round, p, n, index
 
