@@ -146,8 +146,8 @@ def contributions(weights: Weights, x: Any, *, noise_std: Any) -> Float[Array, "
     checks.shape("x", x, (x.shape[0], weights.decoder.shape[0]))
     checks.non_negative("noise_std", noise_std)
     x = x.astype(weights.decoder.dtype)
-    deviation = jnp.asarray(noise_std, x.dtype) * jnp.linalg.norm(weights.encoder, axis=0)
-    first = jax.vmap(lambda mean: gaussian.relu_moments(mean, jnp.diag(deviation**2))[0])(x @ weights.encoder)
+    variance = jnp.asarray(noise_std, x.dtype) ** 2 * jnp.sum(weights.encoder**2, axis=0)
+    first = gaussian.relu(gaussian.marginal(x @ weights.encoder, variance[None])).first
     said = (x @ weights.decoder) * first
     return said / jnp.sum(said, axis=1, keepdims=True)
 

@@ -7,7 +7,7 @@ longer → settled      down the exact objective, which has no noise, to a stati
 settled → exchanged   smallest neurons replaced by newcomers that pull more                        local minima
 exchanged → L*        what no step at this width removes                                            width
 
-The last share is at most that of the width, the one before at least that of local minima: the exchange is a search.
+The exchange is a search: local minima make up at least the third share of the objective, width at most the last.
 """
 
 from collections.abc import Iterator

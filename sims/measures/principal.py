@@ -31,7 +31,10 @@ def gains(weights: Weights, mixture: GaussianMixture, spectrum: theory.Spectrum,
 
 
 def reached(times: np.ndarray, curves: np.ndarray, level: float) -> np.ndarray:
-    """The first time at which each curve (..., T) reaches the level, linear in its logarithm; NaN if it never does."""
+    """The first time at which each curve (..., T) reaches the level, linear in its logarithm.
+
+    NaN if it never does, and if it is there at the first time: then when it came is not seen.
+    """
     found = np.full(curves.shape[:-1], np.nan)
     for place in np.ndindex(found.shape):
         curve = curves[place]

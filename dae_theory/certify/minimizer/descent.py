@@ -101,7 +101,7 @@ def _descend(data: Data, encoder: np.ndarray, steps: int, tolerance: float) -> t
         value, _, slope = best_decoder(data, flat.reshape(encoder.shape))
         return value, slope.ravel()
 
-    # no entry of a gradient is above its norm: with this bound the norm is within the tolerance
+    # a norm is at most √(number of entries) times the largest entry: with this bound it is within the tolerance
     slope = max(1e-12, tolerance / np.sqrt(encoder.size))
     options = {"maxiter": steps, "maxfun": 3 * steps, "maxcor": MEMORY, "ftol": 1e-15, "gtol": slope}
     ended = scipy.optimize.minimize(value_and_slope, encoder.ravel(), jac=True, method="L-BFGS-B", options=options)
