@@ -10,6 +10,7 @@ HDF5's own checksums.
 
 import contextlib
 import hashlib
+import io
 import json
 import platform
 import shutil
@@ -110,9 +111,9 @@ class Record:
             for name, variable in data.variables.items()
             if variable.dtype.kind in "fiub" and variable.ndim and variable.size
         }
-        write_atomically(
-            self.folder / "data.nc", lambda path: data.to_netcdf(path, engine="h5netcdf", encoding=checked)
-        )
+        held = io.BytesIO()  # HDF5 itself would take the process down with it where it meets a full disk
+        data.to_netcdf(held, engine="h5netcdf", encoding=checked)
+        write_atomically(self.folder / "data.nc", lambda path: path.write_bytes(held.getbuffer()))
         manifest = {
             "name": self.name,
             "config": self.config,
