@@ -1,9 +1,9 @@
 """Do results depend on the generator of the noise? The same nets trained under threefry and under the hashed generator.
 
 Initial weights and data are shared, so the difference of a net between the two is the noise's alone. What is compared:
-the exact objective (6), the exact test loss of the mixture, and the index D_gt/(D_gt + D_emp), for nets few of which
-memorize and nets that do. Beside it, what *common noise* does to a standard error: nets that see the same noise are
-dependent, and the variance of their mean is larger than that of independent ones by the factor that is measured.
+the exact objective (6), the exact test loss of the mixture, and the index D_gt/(D_gt + D_emp), for nets on few samples,
+which memorize, and for nets on many, which do not. Beside it, what *common noise* does to a standard error: nets that
+see the same noise are dependent, and the variance of their mean is that of independent ones times the factor measured.
 """
 
 from functools import partial

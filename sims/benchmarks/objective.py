@@ -57,7 +57,7 @@ def plain_loss(weights: Weights, x: jax.Array, noise_std: float, once: bool) -> 
     rho = (covariance / (std[:, None] * std[None, :]))[i, j][None, :]
     a, b, root = z[:, i], z[:, j], jnp.sqrt(1 - rho**2)
     alpha, beta = (b - rho * a) / root, (a - rho * b) / root
-    both = 0.5 * (ndtr(a) + ndtr(b)) - owens_t(a, alpha / a) - owens_t(b, beta / b) - 0.5 * (a * b < 0)
+    both = 0.5 * (ndtr(a) + ndtr(b)) - owens_t(a, alpha / a) - owens_t(b, beta / b) - jnp.where(a * b < 0, 0.5, 0.0)
     own, other = norm.pdf(a) * ndtr(alpha), norm.pdf(b) * ndtr(beta)
     density = norm.pdf(a) * norm.pdf(alpha) / root
     s, t, m, n = std[i][None, :], std[j][None, :], mean[:, i], mean[:, j]
@@ -72,12 +72,22 @@ def plain_loss(weights: Weights, x: jax.Array, noise_std: float, once: bool) -> 
     return jnp.mean(energy - 2 * jnp.sum((x @ weights.decoder) * first, axis=1) + jnp.sum(x**2, axis=1))
 
 
+def program(function: Any, *arguments: Any) -> tuple[Any, list[jax.Array]]:
+    """The compiled function of the arguments' arrays, and these: records are made of arrays, never of shapes."""
+    leaves, structure = jax.tree.flatten(arguments)
+
+    def plain(*leaves: jax.Array) -> list[jax.Array]:
+        return jax.tree.leaves(function(*jax.tree.unflatten(structure, leaves)))
+
+    return jax.jit(plain).lower(*leaves).compile(), leaves
+
+
 def work(function: Any, *arguments: Any, amount: float = 1.0) -> turns.Work:
     """A contestant that calls a compiled function."""
-    compiled = jax.jit(function).lower(*arguments).compile()
+    compiled, leaves = program(function, *arguments)
 
     def once() -> float:
-        jax.block_until_ready(compiled(*arguments))
+        jax.block_until_ready(compiled(*leaves))
         return amount
 
     return once
@@ -105,7 +115,7 @@ def measure(smoke: bool, rounds: int, clock: turns.Clock) -> xr.Dataset:
     }
     rates = turns.rates(contestants, rounds, clock)
     large = problem(100, 8, 8) if smoke else problem(10_000, 50, 100)
-    analysis = jax.jit(jax.value_and_grad(exact)).lower(*large).compile().memory_analysis()
+    analysis = program(jax.value_and_grad(exact), *large)[0].memory_analysis()
     return xr.Dataset(
         {
             "objective_nanoseconds": (("way", "round"), [1e9 / rates[name] for name in contestants]),
