@@ -72,8 +72,8 @@ def draw(data: xr.Dataset) -> Figure:
         panels[0].text(place, 0.9, words, transform=panels[0].transAxes, ha=side, color="white", fontsize="small")
     panels[0].text(0.97, 0.04, "untrained", transform=panels[0].transAxes, ha="right", fontsize="small")
     _time_axis(panels[-1], rate_of_time)
-    handles = [_handle(look) for look in BANDS.values()]
-    figure.legend(handles=[*handles, limits.handle(data)], loc="outside lower center", ncols=3)
+    handles = [*(_handle(look) for look in BANDS.values()), _later()]
+    figure.legend(handles=[*handles, limits.handle(data)], loc="outside lower center", ncols=4, fontsize="small")
     figure.suptitle(
         f"{data.attrs['data']}: {data.sizes['seed']} nets for every n, Adam at the constant rate {rate_of_time:g}",
         x=0.01,
@@ -117,3 +117,8 @@ def _time_axis(axes: Axes, rate: float) -> None:
 def _handle(look: dict[str, Any]) -> Line2D:
     outline = [withStroke(linewidth=3, foreground=look["outline"])]
     return Line2D([], [], color=look["color"], marker="o", markersize=3, label=look["label"], path_effects=outline)
+
+
+def _later() -> Line2D:
+    """Triangles at the upper edge, of either time."""
+    return Line2D([], [], color="black", marker="^", markersize=5, linestyle="none", label="later than the run")
