@@ -30,6 +30,11 @@ class Edit:
         factor: c: for all inputs (channels,), or one each (n, channels), the same at all positions; or (n, positions,
             channels), where n may be 1.
         shift: v, likewise.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import diffusion
+    >>> print(diffusion.Edit(jnp.array([1.0, 0.0]), jnp.array([0.5, 0.0]))(jnp.array([[2.0, 3.0]])))
+    [[2.5 0. ]]
     """
 
     factor: Float[Array, "*n channels"]
