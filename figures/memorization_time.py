@@ -124,7 +124,7 @@ def _window(axes: Axes, data: xr.Dataset, width: int) -> None:
     axes.set_xlim(n[0] / 1.1, n[-1] * 1.1)
     axes.set_xticks(n, [f"{value}" for value in n])
     axes.minorticks_off()
-    axes.legend(fontsize="small", loc="upper left")
+    axes.legend(fontsize="small", loc="center right")
 
 
 def _quartiles(here: xr.Dataset, name: str) -> np.ndarray:
