@@ -108,7 +108,15 @@ class Runs:
     def __init__(self, folder: Path):
         self.folder = folder
         environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-W",
+            "default::UserWarning",
+            "-c",
+            PROGRAM,
+        ]  # spoiled chunks are told so
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
         self.seconds = 0.0
