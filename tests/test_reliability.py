@@ -19,87 +19,11 @@ from dae_theory import records
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = [
-    *[
-        "--smoke",
-        "--no-figure",
-        "--devices",
-        "1",
-        "--chunk",
-        "8",
-        "--seeds",
-        "8",
-        "--steps",
-        "2000",
-        "--resamples",
-        "2",
-    ],
-    *["--ranks", "1", "--dimensions", "8", "--widths", "12", "--noise-stds", "0.2"],
+    *["--smoke", "--no-figure", "--devices", "1", "--chunk", "8", "--seeds", "8", "--steps", "2000"],
+    *["--resamples", "2", "--ranks", "1", "--dimensions", "8", "--widths", "12", "--noise-stds", "0.2"],
 ]
 CHUNKS = 6  # 2 curves, 3 values of n, 8 seeds; 8 members a chunk, as many as one device runs together
 KEPT = "finished chunks are kept, the same command goes on from them"
-
-# orders come as lines of JSON; a child that dies at its n-th write does so when the partial file is on disk, not named
-PROGRAM = """
-import json, os, pathlib, signal, sys, time, traceback
-from sims import finite_size, launch
-
-def write_fails(order):
-    real, left = os.fsync, [order["at_write"]]
-    def fsync(number):
-        real(number)
-        left[0] -= 1
-        if left[0] == 0:
-            if order.get("error"):
-                raise OSError(order["error"], os.strerror(order["error"]))
-            os.kill(os.getpid(), order["signal"])
-    os.fsync = fsync
-
-def child(order):
-    out = os.open(order["says"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(out, 1), os.dup2(out, 2)
-    code = 99
-    try:
-        if order.get("at_write"):
-            write_fails(order)
-        launch.main(finite_size.SIM, order["arguments"])
-        code = 0
-    except SystemExit as ended:
-        code = ended.code or 0
-        if isinstance(code, str):
-            print(code, file=sys.stderr)
-            code = 1
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush(), sys.stderr.flush()
-    os._exit(code)
-
-def chunks(out):
-    try:
-        return len(list(pathlib.Path(out).rglob("*.npz")))
-    except FileNotFoundError:  # the folder of chunks goes when the record is whole
-        return 0
-
-for line in sys.stdin:
-    orders, began = json.loads(line), time.monotonic()
-    running = []
-    for order in orders:
-        pid = os.fork()
-        if pid == 0:
-            child(order)
-        running.append(pid)
-    if orders[0].get("delay") is not None:
-        time.sleep(orders[0]["delay"])
-        os.kill(running[0], orders[0]["signal"])
-    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while orders[0].get("after_chunks") is not None and os.waitid(os.P_PID, running[0], ended) is None:
-        if chunks(orders[0]["arguments"][-1]) >= orders[0]["after_chunks"]:
-            time.sleep(orders[0].get("then", 0))
-            os.kill(running[0], orders[0]["signal"])
-            break
-        time.sleep(0.01)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in running]
-    print(json.dumps({"codes": codes, "seconds": time.monotonic() - began}), flush=True)
-"""
 
 
 class Runs:
@@ -108,15 +32,8 @@ class Runs:
     def __init__(self, folder: Path):
         self.folder = folder
         environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
-        command = [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-W",
-            "default::UserWarning",
-            "-c",
-            PROGRAM,
-        ]  # spoiled chunks are told so
+        told = ["-W", "ignore", "-W", "default::UserWarning"]  # spoiled chunks are told so
+        command = [sys.executable, *told, str(ROOT / "tests" / "runs_by_order.py")]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
         self.seconds = 0.0
@@ -150,6 +67,7 @@ class Runs:
         """End the process."""
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._process.stdout.close()
 
 
 @pytest.fixture(scope="module")
