@@ -42,6 +42,12 @@ def test_suspects_are_in_order_and_the_file_opens(tmp_path):
         suspects.order(columns, "gain")
 
 
+def test_without_torch_the_option_that_needs_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError, match=r"--module needs PyTorch: pip install 'dae_theory\[torch\]'"):
+        foreign.load("own_net:Net", "", 0)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch", exc_type=ImportError)

@@ -22,7 +22,10 @@ def load(factory: str, weights: str, seed: int, baseline: str = "") -> tuple[Any
             tensors, or its names and shapes are not the network's.
         ImportError: PyTorch is not installed.
     """
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("--module needs PyTorch: pip install 'dae_theory[torch]'") from error
 
     build = _factory(factory)
     with torch.random.fork_rng(devices=[]):
