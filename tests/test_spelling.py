@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
+from dae_theory import records
 from sims import phase_diagram
-from sims.launch import interruption, options, spelling
+from sims.launch import interruption, options, sim, spelling
 
 ROOT = Path(__file__).parent.parent
 PARTS = (phase_diagram.Config, options.Launch)
@@ -79,10 +82,21 @@ def test_a_signal_is_a_sentence_also_where_its_exception_is_thrown_away(number, 
         with pytest.raises(SystemExit) as stopped, interruption.in_a_sentence("sim"):
             _struck(number, swallowed)
         assert stopped.value.code == 128 + number
-        assert capsys.readouterr().err.strip() == f"sim: {word}; {interruption.SENTENCE}"
+        assert capsys.readouterr().err.strip() == f"sim: {word}; {interruption.NOTHING}"
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
     with interruption.in_a_sentence("sim"):
         interruption.check()
+
+
+def test_an_interruption_says_what_is_left(tmp_path):
+    record = records.Record(tmp_path, "sim", {})
+    anew = options.Launch(again=True)
+    assert sim.left(record, options.Launch()) == interruption.NOTHING
+    record.chunks("part").save(0, 1, [np.zeros(1)])
+    assert sim.left(record, options.Launch()).startswith("finished chunks are kept")
+    assert sim.left(record, anew) == interruption.NOTHING
+    record.write(xr.Dataset(), wall_seconds=0.0)
+    assert sim.left(record, anew) == "a whole record is there"
 
 
 def test_an_interruption_while_a_sim_is_imported_is_one_word():

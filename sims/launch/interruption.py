@@ -10,17 +10,22 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _got: list[int] = []  # signals since the sim began
-SENTENCE = "finished chunks are kept, the same command goes on from them"
+NOTHING = "nothing is kept, the same command begins anew"
 
 
 @contextlib.contextmanager
-def in_a_sentence(name: str) -> Iterator[None]:
-    """A block that an interruption ends with one line and a status."""
+def in_a_sentence(name: str) -> Iterator[list[Callable[[], str]]]:
+    """A block that an interruption ends with one line and a status.
+
+    Yields:
+        An empty list. What is put there says, when the time comes, what is left of the work; the last one is asked.
+    """
     _got.clear()
+    left: list[Callable[[], str]] = []
     with contextlib.ExitStack() as restored:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -28,11 +33,11 @@ def in_a_sentence(name: str) -> Iterator[None]:
             restored.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
             sys.unraisablehook = _untold
         try:
-            yield
+            yield left
         except KeyboardInterrupt:
             number = _got[0] if _got else signal.SIGINT
             word = "terminated" if number == signal.SIGTERM else "interrupted"
-            print(f"\n{name}: {word}; {SENTENCE}", file=sys.stderr, flush=True)
+            print(f"\n{name}: {word}; {left[-1]() if left else NOTHING}", file=sys.stderr, flush=True)
             sys.exit(128 + number)
         except BrokenPipeError:  # whoever read the output has seen enough, as `head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,6 +25,7 @@ from sims.launch.run import Run
 from sims.launch.terminal import wrap
 
 VERDICT = 11  # characters of the column of verdicts
+SMALL = "smoke settings are too small for the verdicts to mean anything"
 
 
 def _unchanged(config: Any) -> Any:
@@ -66,11 +67,11 @@ def main(sim: Sim, arguments: Sequence[str] | None = None) -> records.Record:
         sim: the experiment.
         arguments: command line, by default the process's own.
     """
-    with interruption.in_a_sentence(sim.name):
-        return _main(sim, arguments)
+    with interruption.in_a_sentence(sim.name) as told:
+        return _main(sim, arguments, told)
 
 
-def _main(sim: Sim, arguments: Sequence[str] | None) -> records.Record:
+def _main(sim: Sim, arguments: Sequence[str] | None, told: list[Callable[[], str]]) -> records.Record:
     config, launch = parse(sim.name, sim.config, sim.smoke, arguments)
     try:
         refusals.validate(launch)
@@ -81,6 +82,7 @@ def _main(sim: Sim, arguments: Sequence[str] | None) -> records.Record:
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         sys.exit(f"{sim.name}: {error}")
     record = records.Record(launch.out, sim.name, found_by)
+    told.append(lambda: left(record, launch))
     found = record.finished and not launch.again
     if found:
         made = _whole(sim.name, record.manifest)
@@ -90,6 +92,8 @@ def _main(sim: Sim, arguments: Sequence[str] | None) -> records.Record:
         _make(sim, config, launch, record)
     if jax.process_index() == 0:
         print(say(sim, _whole(sim.name, record.read)))
+        if launch.smoke:
+            print(SMALL)
         print(f"record  {record.folder}")
         if launch.figure and not (found and (record.folder / "figure.png").is_file()):
             session.draw(sim.name, record.folder)
@@ -97,6 +101,13 @@ def _main(sim: Sim, arguments: Sequence[str] | None) -> records.Record:
     if jax.process_index() == 0 and not found:
         record.clear_chunks()
     return record
+
+
+def left(record: records.Record, launch: Launch) -> str:
+    """What an interruption leaves; not every sim works in chunks, and `--again` drops those that it finds."""
+    if not launch.again and any((record.folder / "chunks").rglob("*.npz")):
+        return "finished chunks are kept, the same command goes on from them"
+    return "a whole record is there" if record.finished else interruption.NOTHING
 
 
 def say(sim: Sim, data: xr.Dataset) -> str:
