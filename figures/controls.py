@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from figures.look import sheet, style
 
@@ -32,11 +33,12 @@ def draw(data: xr.Dataset) -> Figure:
     """Three tables and a contact sheet."""
     figure = plt.figure(figsize=(style.PAGE, 5.2))
     grid = figure.add_gridspec(2, 1, height_ratios=(1, 0.62))
-    panels = grid[0].subgridspec(1, len(TITLES)).subplots()
+    inner = grid[0].subgridspec(1, len(TITLES))
+    panels = [figure.add_subplot(inner[column]) for column in range(len(TITLES))]
     for letter, axes, name in zip("abc", panels, TITLES, strict=True):
         _table(axes, data.sel(control=name), name, letter, data.attrs["duplicates"])
     panels[0].set_ylabel("rows of the table, sorted")
-    handles = [plt.Line2D([], [], color=color, marker="o", label=WORDS[kind]) for kind, color in COLOURS.items()]
+    handles = [Line2D([], [], color=color, marker="o", label=WORDS[kind]) for kind, color in COLOURS.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
     half = -(-data.sizes["shown"] // 2)
     inner = grid[1].subgridspec(1, 2)

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
 from figures.look import sheet, style
 
@@ -23,11 +24,11 @@ def draw(data: xr.Dataset) -> Figure:
     heights = {"picture": _sheet_height(data), "line": 0.5 + 0.16 * min(ROWS, data.sizes.get("line", 0))}
     figure = plt.figure(figsize=(style.PAGE, 0.4 + sum(heights[part] for part in parts)))
     grid = figure.add_gridspec(len(parts), 1, height_ratios=[heights[part] for part in parts])
-    for place, part in zip(grid, parts, strict=True):
+    for row, part in enumerate(parts):
         if part == "picture":
-            _both_ends(figure, place, data)
+            _both_ends(figure, grid[row], data)
         else:
-            _table(figure.add_subplot(place), data)
+            _table(figure.add_subplot(grid[row]), data)
     return figure
 
 
@@ -38,10 +39,10 @@ def _sheet_height(data: xr.Dataset) -> float:
     return 2 * (0.55 + data.sizes["version"] * high * 0.72)
 
 
-def _both_ends(figure: Figure, place: object, data: xr.Dataset) -> None:
+def _both_ends(figure: Figure, place: SubplotSpec, data: xr.Dataset) -> None:
     count = data.sizes["shown"]
     half = -(-count // 2)
-    inner = place.subgridspec(2, 1)  # pyright: ignore[reportAttributeAccessIssue]
+    inner = place.subgridspec(2, 1)
     ranked = str(data.attrs["ranked_by"]).replace("_", " ")
     sheet.draw(figure.add_subplot(inner[0]), data, slice(0, half), f"most suspicious, by {ranked}")
     sheet.draw(figure.add_subplot(inner[1]), data, slice(half, count), "least suspicious")

@@ -6,6 +6,7 @@ index is taken to fall monotonically; what hides between two points of the coars
 share their data, so that what is odd in these moves all lines alike.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -143,7 +144,7 @@ class _Nets:
         index = np.asarray(found["index"], float)
         self.rows += [(number, *place, float(value)) for place, value in zip(places, index, strict=True)]
 
-    def lines(self) -> dict[int, Line]:
+    def lines(self) -> dict[int, dict[int, list[float]]]:
         """p -> n -> index of the nets there."""
         found: dict[int, dict[int, list[float]]] = {p: {} for p in self._config.widths}
         for _, p, n, value in self.rows:
@@ -184,7 +185,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     )
 
 
-def _bands(config: Config, lines: dict[int, Line]) -> dict[int, Band]:
+def _bands(config: Config, lines: Mapping[int, Line]) -> dict[int, Band]:
     numbers = {"level": LEVEL, "below": LOW, "resamples": config.resamples}
     return {p: refinement.locate(line, config.seed + p, **numbers) for p, line in lines.items()}
 
@@ -223,13 +224,14 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
     for p in data["p"].values:
         at = last.sel(p=p)
         if np.isfinite(at["refined_location"]):
-            band = (float(at[f"refined_{what}"]) for what in ("location", "low", "high"))
-            rows.append(compare.interval(f"boundary in n at p = {p}: index = {LEVEL:g}", "(3), (4)", *band))
+            middle, low, high = (float(at[f"refined_{what}"]) for what in ("location", "low", "high"))
+            claim = f"boundary in n at p = {p}: index = {LEVEL:g}"
+            rows.append(compare.interval(claim, "(3), (4)", middle, low, high))
         middle = float(np.log(at["refined_location"] / beside["uniform_location"].sel(p=p)))
         if np.isfinite(middle):
-            ends = data["difference"].sel(p=p).values
+            low, high = (float(end) for end in data["difference"].sel(p=p))
             claim = f"log of the boundary at p = {p}, refined over uniform"
-            rows.append(compare.interval(claim, "0: one boundary, whatever the grid", middle, *ends, 0.0))
+            rows.append(compare.interval(claim, "0: one boundary, whatever the grid", middle, low, high, 0.0))
     if not _shared(data).any():
         return rows
     costs = int(last["refined_cost"]), int(beside["uniform_cost"])
@@ -253,7 +255,7 @@ def _mean_width(data: xr.Dataset, name: str) -> np.ndarray:
 def _shared(data: xr.Dataset) -> np.ndarray:
     """Lines that end with a boundary on both grids."""
     ends = [data[f"{kind}_width"].isel({f"{kind}_stage": -1}).values for kind in ("refined", "uniform")]
-    return np.isfinite(ends).all(axis=0)
+    return np.all(np.isfinite(ends), axis=0)
 
 
 def cost_to_reach(data: xr.Dataset) -> float:

@@ -27,8 +27,7 @@ class Edit:
     """A change of hidden activations, h → c ⊙ h + v: silenced or kept at random by c, steered (11) by v.
 
     Attributes:
-        factor: c: for all inputs (channels,), or one each (n, channels), the same at all positions; or (n, positions,
-            channels), where n may be 1.
+        factor: c: (channels,) for all inputs, (n, channels) at all positions, or (1 or n, positions, channels).
         shift: v, likewise.
 
     >>> import jax.numpy as jnp

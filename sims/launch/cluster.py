@@ -75,7 +75,7 @@ def slurm_cluster() -> Any:
         ImportError: dask-jobqueue is not installed.
     """
     try:
-        import dask
+        import dask.config
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError as error:
         raise ImportError("--slurm needs dask-jobqueue: pip install 'dae_theory[cluster]'") from error

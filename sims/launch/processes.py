@@ -69,8 +69,9 @@ def meet(launch: Launch) -> None:
     words = f"{who}: not all processes were there within {wait:g} s: look whether each runs, with its own --process"
     with _clock(wait, words):
         try:
-            options = {"initialization_timeout": int(wait) + 60}
-            jax.distributed.initialize(launch.coordinator, launch.processes, launch.process, **options)
+            jax.distributed.initialize(
+                launch.coordinator, launch.processes, launch.process, initialization_timeout=int(wait) + 60
+            )
         except (RuntimeError, ValueError) as error:
             raise Refusal(f"{who}: {str(error).splitlines()[0]}") from error
 

@@ -55,7 +55,7 @@ def kinds(part: type) -> dict[str, Any]:
     hints, found = typing.get_type_hints(part), {}
     for field in dataclasses.fields(part):
         hint = hints[field.name]
-        found |= kinds(hint) if dataclasses.is_dataclass(hint) else {field.name: hint}
+        found |= kinds(hint) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else {field.name: hint}
     return found
 
 

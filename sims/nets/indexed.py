@@ -44,7 +44,7 @@ def points(
         noise_std: σ.
         evaluation: noisy training points behind the index.
     """
-    draw = _drawn if source.is_mixture else _drawn.__wrapped__  # images are shuffled by NumPy
+    draw = _compiled if source.is_mixture else _drawn  # images are shuffled by NumPy
     distinct, place = np.unique(worlds, return_inverse=True)
     drawn = [draw(key, number, source=source, at=tuple(at.items()), most=most) for number in distinct]
     stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *drawn)
@@ -53,9 +53,11 @@ def points(
     return found | {"n": jnp.asarray(n), "sigma": jnp.full(len(n), noise_std, jnp.float32)}
 
 
-@partial(jax.jit, static_argnames=("source", "at", "most"))
 def _drawn(key: Array, number: Any, *, source: Source, at: tuple[tuple[str, float], ...], most: int) -> World:
     return source.draw(derive(key, "world", number), dict(at), most, 2)
+
+
+_compiled = jax.jit(_drawn, static_argnames=("source", "at", "most"))
 
 
 @partial(jax.jit, static_argnames=("source", "evaluation"))
