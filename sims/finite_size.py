@@ -52,7 +52,7 @@ class Config:
     init_scale: float = 0.3
     """Expected norm of an initial column."""
     training: TrainingConfig = TrainingConfig(steps=3000, generator="hashed")
-    """Adam."""
+    """How every net is trained, by Adam: for how long, on how many draws a step, at which rate."""
     seeds: int = 4
     """Replicates: each has data and nets of its own."""
     evaluation: int = 128

@@ -36,7 +36,7 @@ class Config:
     """Train a denoising autoencoder in every cell of a grid and map where it memorizes and where it generalizes."""
 
     source: sources.SourceConfig = field(default_factory=sources.SourceConfig)
-    """Data."""
+    """What the nets see: a synthetic set or images, their size and their spread."""
     x: AxisName = "n"
     """Horizontal axis."""
     y: AxisName = "p"
@@ -64,7 +64,7 @@ class Config:
     copies: int = 1
     """How often the first sample is present, where copies is no axis."""
     training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=3000))
-    """Adam; where steps is an axis, one run to its last value, at a constant rate."""
+    """How every net is trained, by Adam; where steps is an axis, one run to its last value, at a constant rate."""
     init_scale: float = 0.3
     """Expected norm of an initial column, where scale is no axis."""
     tied: bool = False

@@ -36,7 +36,7 @@ class Config:
     """Locate the boundary in n at several widths in rounds, and compare with a uniform grid of equal cost."""
 
     source: sources.SourceConfig = field(default_factory=sources.SourceConfig)
-    """Data."""
+    """What the nets see: a synthetic set or images, their size and their spread."""
     widths: tuple[int, ...] = (12, 16, 24, 32, 48)
     """Values of p, one line each."""
     coarse: tuple[int, ...] = (2, 8, 32, 128, 512)
@@ -56,7 +56,7 @@ class Config:
     init_scale: float = 0.3
     """Expected norm of an initial column."""
     training: TrainingConfig = TrainingConfig(steps=3000, generator="hashed")
-    """Adam."""
+    """How every net is trained, by Adam: for how long, on how many draws a step, at which rate."""
     evaluation: int = 128
     """Noisy training points behind the index."""
     resamples: int = 500

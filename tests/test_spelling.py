@@ -63,6 +63,7 @@ def test_a_mistyped_option_is_one_line_and_help_fits_the_terminal(capsys, monkey
     page = capsys.readouterr().out.splitlines()
     assert len(page) > 60
     assert max(map(len, page)) <= 80
+    assert any("the same distribution" in line for line in page), "a line is torn where the source's is"
 
 
 def _struck(number: int, swallowed: bool) -> None:

@@ -3,7 +3,10 @@
 import contextlib
 import dataclasses
 import io
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +73,7 @@ def parse(
         options = tyro.cli(
             Options,
             prog=f"python -m sims.{name}",
-            description=config_type.__doc__,
+            description=" ".join((config_type.__doc__ or "").split()),
             args=arguments,
             default=Options(default, Launch()),
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
@@ -80,7 +83,7 @@ def parse(
 
 @contextlib.contextmanager
 def _wrapped_help(arguments: Sequence[str]) -> Iterator[None]:
-    """A page of help with no line wider than the terminal, which the parser's own description is."""
+    """A page of help with no line wider than the terminal, which the parser's own description is, and none torn."""
     if not {"-h", "--help"} & set(arguments):
         yield
         return
@@ -89,4 +92,23 @@ def _wrapped_help(arguments: Sequence[str]) -> Iterator[None]:
         with contextlib.redirect_stdout(page):
             yield
     finally:
-        print(wrap(page.getvalue(), hanging=""))
+        print(wrap(_mended(page.getvalue()), hanging=""))
+
+
+def _mended(page: str) -> str:
+    """What is said of each option filled anew, since the parser breaks it where the source breaks its lines as well.
+
+    Digests are left out: they are options so that a record's settings are a command line, and nobody gives them.
+    """
+    told = page.find("show this help")
+    column = told - page.rfind("\n", 0, told) - 1
+    if told < 0 or column < 2:
+        return page
+    width = shutil.get_terminal_size((80, 24)).columns - column
+
+    def filled(found: re.Match[str]) -> str:
+        lines = textwrap.wrap(" ".join(found[0].split()), width, break_long_words=False, break_on_hyphens=False)
+        return ("\n" + " " * column).join(lines)
+
+    page = re.sub(rf"(?m)^  --(?:\w+-)?digest .*\n(?: {{{column}}}\S.*\n)*", "", page)
+    return re.sub(rf"(?m)(?<=^.{{{column - 2}}}  )\S.*(?:\n {{{column}}}\S.*)+", filled, page)
