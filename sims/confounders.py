@@ -134,7 +134,8 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     steps = config.seeds * config.training.steps + config.conditional_steps + config.net.steps
     run.expect(config.seeds + 3, steps)
     root, parts = jax.random.key(config.seed), []
-    for number, subjects in enumerate(_subjects(root, config, run).values()):
+    for number, (name, subjects) in enumerate(_subjects(root, config, run).items()):
+        run.say(f"scoring samples in {len(subjects)} {name} net{'s' * (len(subjects) > 1)}")
         found = [
             confounded.scores(derive(root, "scores", number, index), one, config.draws)
             for index, one in enumerate(subjects)

@@ -110,9 +110,12 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     nets = dict(zip(CONTROLS, config.net.train(derive(root, "net"), images, run), strict=True))
     rows = images.some(config.others)
     x, copies = np.asarray(images.x[rows]), images.copies[rows]
-    columns = {name: net_columns(net, x, config.noise_stds, config.seed) for name, net in nets.items()}
-    tables = {}
+    columns, tables = {}, {}
+    for name, net in nets.items():
+        run.say(f"scoring {len(x)} images in the {name} net")
+        columns[name] = net_columns(net, x, config.noise_stds, config.seed)
     for number, name in enumerate(CONTROLS):
+        run.say(f"table of the {name} net, {config.resamples} resamples")
         seen = copies > 1 if name == "overfitted" else copies == 1
         tables[name] = _table(derive(root, "table", number), columns, name, seen, copies == 0, config.resamples)
     shares = {

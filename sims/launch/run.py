@@ -1,11 +1,13 @@
 """What `compute` gets beside its configuration: an ensemble runner that keeps chunks, and progress."""
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+from tqdm import tqdm
 
 from dae_theory import ensemble, records
 from sims.launch import interruption
@@ -41,6 +43,12 @@ class Run:
         """Report models finished outside of `ensemble`."""
         if self._progress is not None:
             self._progress.update(models)
+        interruption.check()
+
+    def say(self, words: str) -> None:
+        """Tell of work that is no model's training, so that minutes of it do not pass in silence."""
+        if jax.process_index() == 0:
+            tqdm.write(f"{self.record.name}: {words}", file=sys.stderr)
         interruption.check()
 
     def close(self) -> None:
