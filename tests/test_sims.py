@@ -49,6 +49,14 @@ def test_smoke(name, smoke_root, capsys):
     assert (record.folder / "data.nc").stat().st_mtime_ns == written
 
 
+def test_the_list_of_sims_has_each_with_what_it_asks_and_imports_none():
+    code = "import sys; from sims.__main__ import main; main(); assert 'jax' not in sys.modules"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = [line.split(maxsplit=1) for line in said.partition("\n\n")[0].splitlines() if line[0] != " "]
+    assert [name for name, _ in listed] == SIMS
+    assert ["When does a net memorize," in words for name, words in listed if name == "phase_diagram"] == [True]
+
+
 @pytest.mark.parametrize("old", ALIASES)
 def test_an_old_name_runs_the_same_sim(old):
     sim = importlib.import_module(f"sims.{old}").SIM
