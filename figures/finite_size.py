@@ -1,9 +1,9 @@
-"""What n is counted in: curves of the index over n for many mixtures, widths and noise levels, and their collapse.
+"""Of the stated scales of n, K (rank + 1) brings curves of the index closest together, but not onto one.
 
 Left: the index at noisy training points against n, one curve a setting, mean and standard error over seeds; colour by
 the number of components K, mark by their rank, other settings dashed. Middle: the same over n divided by the stated
 scale that collapses them best. Right: how well every scale collapses the curves, 1 − (missed of a curve by the
-decreasing curve through the others)/(variance), with 95 % bands over resampled seeds.
+decreasing curve through the others)/(variance), with 95 % bands over resampled seeds. K · rank does nearly as well.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ def draw(data: xr.Dataset) -> Figure:
     scale = data["log_scale"].sel(scale=best).values
     _curves(middle, data, scale)
     left.set(xlabel="samples $n$", ylabel="index, 1 = memorizing")
-    left.set_xticks(data["n"].values[::2], [f"{n}" for n in data["n"].values[::2]])
+    left.set_xticks(data["n"].values, [f"{n}" for n in data["n"].values])
     left.minorticks_off()
     middle.set(xlabel=_words(best))
     style.panel_letter(left, "a", f"{data.sizes['curve']} settings")

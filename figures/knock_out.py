@@ -5,7 +5,7 @@ a  what a sample loses when its most active neuron is silenced, as a share of wh
 b  who says the rest: what a net says along a duplicated sample, split among its most active neuron, others along the
    sample (cosine above .9) and oblique ones. A neuron that contributes s carries s² of the loss
 c  loss when a random share of the neurons is kept (and rescaled), before and after merging parallel copies: copies are
-   redundant, so the trained net (filled) loses less than the merged one (open)
+   redundant, so the trained net (filled) loses less than the merged one (open); marks of one share stand side by side
 d  the same as a in nets for all noise levels on images, layer by layer: share carried by the most active neuron and by
    the 16 most active ones, of images that stood in the set many times and once; 95 % bootstrap over images
 """
@@ -66,24 +66,25 @@ def _said(axes: Axes, data: xr.Dataset) -> None:
         (1 - np.maximum(aligned, most), "oblique neurons", "#999999", ".."),
     ]
     bottom = np.zeros(most.size)
-    for height, label, color, hatch in parts:
+    for height, words, color, hatch in parts:
+        label = f"{words}, {height.mean():.2f}"
         axes.bar(places, height, 0.7, bottom=bottom, label=label, color=color, hatch=hatch, edgecolor="white")
         bottom = bottom + height
     axes.plot(places, most**2, "k_", markersize=14, label="square of the first")
     axes.set_xticks(places, [str(place + 1) for place in places])
     axes.set(xlabel="net", ylabel="share of what is said\nalong a duplicated sample", ylim=(0, 1.55))
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    axes.legend(fontsize="small", loc="upper left", ncols=2)
+    axes.legend(fontsize="x-small", loc="upper left", ncols=2, columnspacing=0.8)
     style.panel_letter(axes, "b", "who says the rest?")
 
 
 def _kept(axes: Axes, data: xr.Dataset) -> None:
     entries = []
-    for kind, (marker, color) in LOOKS.items():
+    for shift, (kind, (marker, color)) in zip((-0.015, 0, 0.015), LOOKS.items(), strict=True):
         for net, face, line in (("trained", color, "-"), ("merged", "white", "--")):
             loss = data["kept"].sel(kind=kind, net=net)
             sem = loss.std("seed", ddof=1) / np.sqrt(loss.sizes["seed"])
-            where, mean = data["share"].values, loss.mean("seed").values
+            where, mean = data["share"].values + shift, loss.mean("seed").values
             axes.errorbar(where, mean, yerr=sem.values, fmt=marker + line, color=color, markerfacecolor=face)
         entries.append(Line2D([], [], color=color, marker=marker, linestyle="", label=kind))
     entries += [
@@ -117,7 +118,8 @@ def _images(axes: Axes, data: xr.Dataset) -> None:
     axes.axhline(1, color="0.35", linestyle="--", linewidth=0.9)
     places = [str(place).replace("transformer, ", "transf.\n") for place in data["place"].values]
     axes.set_xticks(range(len(places)), places)
-    axes.set(xlim=(-0.5, len(places) - 0.5), ylim=(min(0, axes.get_ylim()[0]), axes.get_ylim()[1] * 1.6))
+    axes.set(xlim=(-0.5, len(places) - 0.5), ylim=(min(0, axes.get_ylim()[0]), axes.get_ylim()[1] * 1.4))
+    axes.set_yticks(np.linspace(0, 1, 6))
     axes.set_ylabel("share lost of what\nthe layer holds")
     axes.legend(fontsize="x-small", ncols=2, loc="upper left", columnspacing=0.8)
     style.panel_letter(axes, "d", rf"nets on images, $\sigma={data.attrs['image_noise_std']:g}$")

@@ -1,11 +1,11 @@
 """Generalize first, memorize later: both times against n, and what it costs to stop outside of the window between them.
 
-a, b: curves of one setting over training. c, d: the two times for Adam, plain descent and its gradient flow, with
-their exponents in n; dashed, Bonnaire et al.'s τ_mem ∝ n. e: the window [τ_gen, τ_mem] of Adam, medians over the nets:
-before it they have not generalized, behind it they memorize. It is open above where most nets have not come to
-memorize by the end (triangles). f: test loss over the lowest of the same run, where a run stops before the window,
-behind it, and at the end; marks are medians, bars the middle half of the nets. The test loss rises long before the
-window ends: the time to stop is early in it.
+a, b: curves of one setting over training. c, d: the two times for Adam, plain descent and its gradient flow, with their
+exponents in n; the flow is solved for the narrowest nets and few n alone; dashed, Bonnaire et al.'s τ_mem ∝ n. e: the
+window [τ_gen, τ_mem] of Adam, medians over the nets: before it they have not generalized, behind it they memorize. It
+is open above where most nets have not come to memorize by the end (triangles). f: test loss over the lowest of the same
+run, where a run stops before the window, behind it, and at the end; marks are medians, bars the middle half of the
+nets. The test loss rises long before the window ends: the time to stop is early in it.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
 
 from figures.look import style
 
@@ -28,6 +29,7 @@ STOPS: dict[str, dict[str, Any]] = {
     "cost_late": {"color": "#CC79A7", "marker": "^", "label": r"behind: at $3\,\tau_{mem}$"},
     "cost_at_the_end": {"color": "0.4", "marker": "s", "label": "at the end"},
 }
+LEVELS = (0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 30, 50)  # ticks of a test loss
 MIDDLE = (0.25, 0.5, 0.75)
 WORDS = {"adam": "Adam", "sgd": "gradient descent", "flow": "gradient flow"}
 
@@ -43,6 +45,11 @@ def draw(data: xr.Dataset) -> Figure:
             curve = here[name].sel(rule="adam", n=n).mean("seed")
             axes.plot(data["step"], curve, color=color, label=f"{n}")
         axes.set(xscale="log", xlabel="optimizer steps of Adam", ylabel=label)
+    second.set_yscale("log")
+    low, high = second.get_ylim()
+    levels = [level for level in LEVELS if low <= level <= high]
+    second.set_yticks(levels, [f"{level:g}" for level in levels])
+    second.minorticks_off()
     first.axhline(0.5, color="black", linestyle=":", linewidth=0.8)
     first.legend(title="n", fontsize="small", ncols=2, loc="upper left")
     style.panel_letter(first, "a", f"index at noisy training points, p = {width}")
@@ -86,15 +93,29 @@ def _times(axes: Axes, data: xr.Dataset, name: str, symbol: str, width: int, dec
         fit = f", exponent {exponent:.1f} [{low:.1f}, {high:.1f}]" if np.isfinite(low) and rule != "flow" else ""
         words = f", p = {smallest}" if rule == "flow" else ""
         seen = ~later & ~early & np.isfinite(time.values)
-        axes.plot(n[seen], time.values[seen], linestyle="", markersize=4, label=f"{WORDS[rule]}{words}{fit}", **look)
-        axes.plot(n[later], time.values[later], "^", mfc="none", markersize=4, color=look["color"])
+        label = f"{WORDS[rule]}{words}{fit}"
+        if seen.any():
+            axes.plot(n[seen], time.values[seen], linestyle="", markersize=4, label=label, **look)
+        # where every run ends at one height the rules stand above each other
+        up = offset_copy(axes.transData, axes.figure, y=5 * place if name == "memorizing" else 0, units="points")
+        only = None if seen.any() or not later.any() else f"{label}: later"
+        axes.plot(n[later], time.values[later], "^", mfc="none", ms=4, color=look["color"], label=only, transform=up)
         axes.plot(n[early], time.values[early], "v", mfc="none", markersize=4, color=look["color"])
     axes.set(xscale="log", yscale="log", xlabel="samples n", ylabel=f"{symbol}, steps")
-    axes.set_xticks(data["n"].values, [f"{n}" for n in data["n"].values])
-    axes.minorticks_off()
-    low, high = np.nanmin([data[f"{name}_time"].min(), data["step"].max() / 10]), 1.3 * float(data["step"].max())
+    _ticks(axes, data["n"].values)
+    low, high = np.nanmin([data[f"{name}_time"].min(), data["step"].max() / 10]), 2 * float(data["step"].max())
     axes.set_ylim(low / (high / low) ** 0.6, high)  # room for the legend
     axes.legend(fontsize="small", loc="lower right")
+
+
+def _ticks(axes: Axes, n: np.ndarray) -> None:
+    """A tick for every n, and a number where there is room for one."""
+    labels, last = [], 0.0
+    for value in n:
+        labels.append(f"{value}" if value > 1.17 * last else "")
+        last = value if labels[-1] else last
+    axes.set_xticks(n, labels)
+    axes.minorticks_off()
 
 
 def _window(axes: Axes, data: xr.Dataset, width: int) -> None:
@@ -122,9 +143,9 @@ def _window(axes: Axes, data: xr.Dataset, width: int) -> None:
         axes.plot(n[unclosed], top[unclosed], "^", mfc="none", color=color, markersize=6)
     axes.set(xscale="log", yscale="log", xlabel="samples n", ylabel="steps of Adam")
     axes.set_xlim(n[0] / 1.1, n[-1] * 1.1)
-    axes.set_xticks(n, [f"{value}" for value in n])
-    axes.minorticks_off()
-    axes.legend(fontsize="small", loc="center right")
+    axes.set_ylim(top=3 * last)  # room for the legend
+    _ticks(axes, n)
+    axes.legend(fontsize="small", loc="upper center", ncols=2)
 
 
 def _quartiles(here: xr.Dataset, name: str) -> np.ndarray:
@@ -152,6 +173,7 @@ def _costs(axes: Axes, here: xr.Dataset) -> None:
         axes.errorbar(n * shift, middle, yerr=[middle - low, high - middle], linestyle="-", linewidth=0.8, **look)
     axes.axhline(1, color="0.6", linestyle=":", zorder=0)
     axes.set(xscale="log", xlabel="samples n", ylabel="test loss over its lowest")
-    axes.set_xticks(n, [f"{value}" for value in n])
-    axes.minorticks_off()
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
+    _ticks(axes, n)
     axes.legend(fontsize="small", loc="upper right")

@@ -4,7 +4,7 @@ Left to right, top to bottom: the index D_gt/(D_gt + D_emp) at noisy training po
 fresh points; which of the two analytic Jacobians the net's own is nearer to; the test loss. With very many samples
 f_emp itself approaches f_gt, and the index returns to ½.
 
-White points: measured boundary with its bootstrap band; it moves right with training time (figure phase_times). Red:
+White points: measured boundary with its bootstrap band; it moves right with training time (figure phase_times). Orange:
 where it would end, from the minimizer over all widths on data of the same settings; dashed with arrows where only a
 lower end is known. The other lines are conditions under which the stored solution (9) is exact, no predictions of the
 boundary: p = n, left of it every sample can have a neuron of its own; n = d + 1, no more samples can have pairwise

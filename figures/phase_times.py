@@ -5,7 +5,7 @@ bands; left of a point nets of this width memorize after that time, right of it 
 point at a time there is no such place: its nets do not come to generalize on the axis (index .45 or less). Dotted,
 p = n: right of it not every sample can have a neuron of its own, a condition of the stored solution (9).
 Right: the index itself, for the widest nets, and that of the minimizer over all widths on data of the same settings.
-Red: where training ends if it finds that minimizer (nets may end before, in a local minimum or for want of neurons),
+Orange: where training ends if it finds that minimizer (nets may end before, in a local minimum or for want of neurons),
 with its band over data sets; dashed with arrows where the minimizer still memorizes at the largest n that was solved,
 so that only a lower end of the limit is known.
 """

@@ -53,18 +53,22 @@ def _costs(axes: Axes, data: xr.Dataset) -> None:
 
 def _boundaries(axes: Axes, data: xr.Dataset) -> None:
     widths = data["p"].values
-    for place, p in enumerate(widths):
-        n, count = np.unique(data["refined_n_of"].values[data["refined_p_of"].values == p], return_counts=True)
-        axes.scatter(n, np.full(len(n), place), s=6 * count, color="0.8", zorder=0)
+    went, count = np.unique(
+        np.stack([data["refined_n_of"].values, data["refined_p_of"].values]), axis=1, return_counts=True
+    )
+    axes.scatter(went[0], np.searchsorted(widths, went[1]), s=6 * count, color="0.8", zorder=0)
     for shift, (name, look) in zip((0.12, -0.12), LOOKS.items(), strict=True):
         at = data.isel({f"{name}_stage": -1})
         middle = at[f"{name}_location"].values
         spread = np.abs(np.stack([middle - at[f"{name}_low"].values, at[f"{name}_high"].values - middle]))
         axes.errorbar(middle, np.arange(len(widths)) + shift, xerr=spread, linestyle="", **look)
     coarse = np.unique(data["refined_n_of"].values[data["refined_round"].values == 0])
-    axes.set(xscale="log", xlabel="samples $n$", ylabel="neurons $p$", ylim=(-0.6, len(widths) - 0.4))
+    axes.set(xscale="log", xlabel="samples $n$", ylabel="neurons $p$", ylim=(-0.6, len(widths) + 0.4))
     axes.xaxis.set_major_locator(FixedLocator(coarse.tolist()))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_yticks(range(len(widths)), [f"{p}" for p in widths])
+    for nets in (int(count.min()), int(count.max())):
+        axes.scatter([], [], s=6 * nets, color="0.8", label=f"{nets} nets")
+    axes.legend(loc="upper right", ncols=2)
     style.panel_letter(axes, "b", f"index = {data.attrs['level']:g}, and where nets went")

@@ -1,8 +1,8 @@
 """Which images does a net give away? The most and the least suspicious ones, denoised, and the scores that tell.
 
-Top: contact sheet, ranked by one score (larger: more suspicious); bold orange: labelled memorized. Bottom: AUROC of the
-scores with intervals that hold for all rows together, controls starred; where there is a baseline, what a score gains
-on it, which is what counts. Intervals that contain the dashed line tell nothing.
+Top, where images were given: contact sheet, ranked by one score (larger: more suspicious); bold orange: labelled
+memorized. Bottom: AUROC of the scores with intervals that hold for all rows together, controls starred; where there is
+a baseline, what a score gains on it, which is what counts. Intervals that contain the dashed line tell nothing.
 """
 
 import matplotlib.pyplot as plt

@@ -49,14 +49,21 @@ def _gains(axes: Axes, data: xr.Dataset, case: str, *, alone: bool) -> None:
     at = data.sel(data=case, biases=0, p=data["p"][-1])
     places = np.flatnonzero(at["pull"].notnull())
     time = np.geomspace(float(data["time"][0]), float(data["time"][-1]), 400)
-    colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(places)))
-    for place, color in zip(places, colors, strict=True):
+    pulls = at["pull"].values[places]
+    each = np.unique(pulls)[::-1]
+    colors = dict(zip(each, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(each))), strict=True))
+    seen: set[float] = set()  # directions of one pull have one color and one entry
+    for place, pull in zip(places, pulls, strict=True):
         here = at.isel(direction=place)
-        pull, start = float(here["pull"]), float(here["start"].isel(seed=0))
-        axes.plot(data["time"], here["gain"], color=color, label=f"{pull:g}")
+        start, alike = float(here["start"].isel(seed=0)), int((pulls == pull).sum())
+        words = f"{pull:g}" if alike == 1 else f"{pull:g} ({alike}×)"
+        axes.plot(data["time"], here["gain"], color=colors[pull], label=None if pull in seen else words)
+        seen.add(pull)
         if alone:
             grown = (1 / start - 1) * np.exp(-4 * (pull - data.attrs["weight_decay"]) * time)
             axes.plot(time, 1 / (1 + grown), "--", color="0.3", linewidth=0.9)
+    if alone:
+        axes.plot([], [], "--", color="0.3", linewidth=0.9, label="law, alone")
     axes.axhline(0.5, color="0.6", linestyle=":", zorder=0)
     axes.set(xscale="log", xlabel=r"time of the flow ($\eta\,\cdot$ steps)", ylabel="gain over its end in theory")
     axes.legend(title="pull G", fontsize="small", loc="upper left")
@@ -96,5 +103,7 @@ def _rises(axes: Axes, data: xr.Dataset) -> None:
     axes.set(xscale="log", xlabel="pull G", ylabel=r"rise time $\cdot\ 4(G - \lambda)/\log 9$")
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.legend(fontsize="x-small")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.35 * (high - low))  # room for the legend
+    axes.legend(fontsize="small", ncols=2, loc="upper left", columnspacing=1.0)
     style.panel_letter(axes, "d", f"rise time over the law's, p = {data['p'].values[-1]}")

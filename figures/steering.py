@@ -3,7 +3,7 @@
 a, b  response to (11): way towards the target against the dose, at every step of a sampler, in two-layer nets and in a
       small diffusion transformer on the same data, of which the last hidden layer is steered
 c     the same in two-layer nets, steered k times in a row
-d     largest step of the output as a share of its path
+d     largest step of the output as a share of its path; dotted: steps all alike. Dashes here: block weights
 e     by how much twice as many doses shrink it: 2 for a smooth curve, 1 for a jump
 f     monotonicity
 """

@@ -1,12 +1,13 @@
-"""First every net generalizes, then those with few samples come to memorize: how the map changes as training goes on.
+"""Nets with few samples memorize from the start; near the boundary they generalize first and come to memorize later.
 
 Every column of a panel is nets with n samples, trained upwards: read it from below. Colours are what is measured after
 that many steps (scale on the left; on the right the same in units of η·steps), averaged over the nets. White: τ_gen,
-when the test loss is first within 5 % of its lowest. Black: τ_mem, when the index comes back to ½ after a minimum of
-.45 or less. Lines are medians over the nets, bands the middle half of them, triangles a median that comes later than
-the run. A column without a mark has no such time for most of its nets: with the fewest samples they memorize from the
-start, and never generalize. Between the two lines is the window in which to stop. Red: where the boundary ends as
-training goes on, from the minimizer of the objective over all widths; right of it the minimizer does not memorize.
+when the test loss is first within 5 % of the lowest of its run, however high that is: every run has such a time. Black:
+τ_mem, when the index comes back to ½ after a minimum of .45 or less. Marks are medians over the nets, bands the middle
+half of them; a triangle is a median that comes later than the run. Columns without black are those in which the index
+of most nets never falls to .45. The window in which to stop reaches from the white line up to the black mark; under a
+triangle it is open to the end of the run. Orange: where the boundary ends as training goes on, from the minimizer of
+the objective over all widths; right of it the minimizer does not memorize.
 """
 
 from typing import Any
@@ -69,7 +70,7 @@ def draw(data: xr.Dataset) -> Figure:
     rate_of_time = float(data["time"][0] / data["steps"][0])
     panels[0].set_ylabel("steps of training")
     for place, words, side in ((0.03, "memorize", "left"), (0.97, "generalize", "right")):
-        panels[0].text(place, 0.9, words, transform=panels[0].transAxes, ha=side, color="white", fontsize="small")
+        panels[0].text(place, 0.82, words, transform=panels[0].transAxes, ha=side, color="white", fontsize="small")
     panels[0].text(0.97, 0.04, "untrained", transform=panels[0].transAxes, ha="right", fontsize="small")
     _time_axis(panels[-1], rate_of_time)
     handles = [*(_handle(look) for look in BANDS.values()), _later()]
@@ -116,7 +117,9 @@ def _time_axis(axes: Axes, rate: float) -> None:
 
 def _handle(look: dict[str, Any]) -> Line2D:
     outline = [withStroke(linewidth=3, foreground=look["outline"])]
-    return Line2D([], [], color=look["color"], marker="o", markersize=3, label=look["label"], path_effects=outline)
+    return Line2D(
+        [], [], marker="o", ms=3, linestyle="", color=look["color"], label=look["label"], path_effects=outline
+    )
 
 
 def _later() -> Line2D:

@@ -48,6 +48,7 @@ def draw(axes: Axes, data: xr.Dataset, rows: slice, title: str) -> None:
 
 def _caption(axes: Axes, at: xr.Dataset, x: float, y: float, memorized: bool) -> None:
     name = PurePosixPath(str(at["picture_name"].item())).name.replace(" times", "×")
+    name = name.replace(" ", "\n")  # "seen once" is wider than its picture
     short = name if len(name) <= 14 else f"{name[:6]}…{name[-7:]}"
     axes.annotate(
         f"{int(at['picture_rank'])}\n{float(at['picture_score']):.3g}\n{short}",
