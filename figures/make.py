@@ -68,7 +68,12 @@ def make(
     expected = found.sim(name)
     if manifest["name"] != expected:
         raise ValueError(f"record must be one of the sim {expected}; {folder} is one of {manifest['name']}")
-    figure = script(name).draw(data)
+    try:
+        figure = script(name).draw(data)
+    except (KeyError, AttributeError) as error:  # arrays and attributes that records of its time did not have
+        lacking = str(error.args[0] if error.args else error).partition(". ")[0]
+        words = f"record {folder} lacks what the figure draws ({lacking}); it may be of an older version"
+        raise ValueError(f"{words}: run python -m sims.{expected} again") from error
     written = style.save(figure, target, record=manifest["hash"], commit=manifest["commit"], style=look)
     if pictures is not None:
         pictures[name] = page.picture(figure)
@@ -108,17 +113,29 @@ def main(options: Options) -> None:
         if not names:
             sys.exit(f"figures: no records in {options.records}")
         pictures: dict[str, str] = {}  # of the committed records, so that the report need not draw them again
-        for name in names:
-            if options.from_scratch:
-                _from_scratch(options, name)
-            else:
-                drawn = pictures if options.report else None
-                make(name, found.folder(options.records, name), options.out / name, options.style, pictures=drawn)
-        print(f"{len(names)} figures in {time.perf_counter() - started:.0f} s")
-        if options.report:
-            print(f"report  {page.write(options.records, names, options.out / 'report.html', pictures)}")
+        done = [name for name in names if _done(options, name, pictures)]
+        print(f"{len(done)} figures in {time.perf_counter() - started:.0f} s")
+        if options.report and done:
+            print(f"report  {page.write(options.records, done, options.out / 'report.html', pictures)}")
     except (ValueError, OSError) as error:
         sys.exit(f"figures: {error}")
+    if missing := [name for name in names if name not in done]:
+        sys.exit(f"figures: not drawn: {', '.join(missing)}")
+
+
+def _done(options: Options, name: str, pictures: dict[str, str]) -> bool:
+    """Draw one figure of several; a record that cannot be drawn is a line, and the others are drawn all the same."""
+    try:
+        if options.from_scratch:
+            _from_scratch(options, name)
+        else:
+            drawn = pictures if options.report else None
+            make(name, found.folder(options.records, name), options.out / name, options.style, pictures=drawn)
+    except (ValueError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        plt.close("all")
+        return False
+    return True
 
 
 def _committed(options: Options, name: str) -> Path:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -255,6 +256,25 @@ def test_a_record_of_uncommitted_sources_is_not_kept(tmp_path):
     (dirty / "manifest.json").write_text(json.dumps({**manifest, "dirty": True}))
     with pytest.raises(ValueError, match="dirty"):
         keep.keep(dirty, tmp_path / "again")
+
+
+def test_a_record_that_cannot_be_drawn_is_a_line_and_the_rest_is_drawn(tmp_path, capsys):
+    names = ("jacobian", "residual", "robustness")
+    for name in names:
+        shutil.copytree(DATA / name, tmp_path / "data" / name)
+    (tmp_path / "data" / "jacobian" / "manifest.json").write_text("{}")
+    data, _ = records.read(DATA / "residual")
+    old = data.drop_vars([variable for variable in data.data_vars if not str(variable).startswith("row_")])
+    old.to_netcdf(tmp_path / "data" / "residual" / "data.nc", engine="h5netcdf")
+    with pytest.raises(SystemExit, match="figures: not drawn: jacobian, residual"):
+        make.main(make.Options(names, records=tmp_path / "data", out=tmp_path / "out"))
+    said = capsys.readouterr()
+    bad, old = said.err.splitlines()
+    assert bad.startswith("jacobian: folder must hold a valid manifest")
+    assert old.startswith("residual: record ")
+    assert old.endswith("it may be of an older version: run python -m sims.residual again")
+    assert "1 figures in" in said.out
+    assert (tmp_path / "out" / "robustness.png").is_file()
 
 
 @pytest.mark.slow
