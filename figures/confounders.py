@@ -2,8 +2,9 @@
 
 Top: AUROC of memorized samples, first against ordinary ones (blue, near 1: the score works), then against samples that
 stand out without being memorized: a score that falls to ½ or below takes those for memorized. Bottom: these against
-ordinary ones; red: a false alarm. White: the interval contains ½. At the right, the cost of a score in forward passes,
-measured in the convolutional net; in the smaller ones a pass is shorter than what surrounds it.
+ordinary ones; red: a false alarm; the two of the title rise on easy samples as well, less than on memorized ones.
+White: the interval contains ½. At the right, the cost of a score in forward passes, measured in the convolutional
+net; in the smaller ones a pass is shorter than what surrounds it.
 
 easy: nearest to their cluster's mean, images of least contrast; long: of the largest norm; near: a memorized sample
 moved by a little; source: of another mixture, faces instead of digits.
@@ -61,7 +62,7 @@ def draw(data: xr.Dataset) -> Figure:
 
 
 def _map(axes: Axes, data: xr.Dataset, name: str, against: list[str], cmap: str) -> None:
-    """Blocks of AUROCs; cells whose interval contains ½ are grey."""
+    """Blocks of AUROCs; cells whose interval contains ½ are white."""
     scores, columns = [str(score) for score in data["score"].values], 0
     ticks, labels = [], []
     for net, words in NETS.items():

@@ -42,7 +42,7 @@ def draw(data: xr.Dataset) -> Figure:
         nets = [str(net).split()[0] for net in at["net"].values]
         names = [f"{place}/{net}" for place, net in zip(at["place"].values, nets, strict=True)]
         grid[3, column].set_xticks(range(len(names)), names)
-        grid[3, column].set_xlabel("hidden layer / of")
+        grid[3, column].set_xlabel("hidden layer / depth")
     words = ("AUROC", "carried by the\nmost active", "lost with half\nof the neurons", "dimension of\nnoisy copies")
     for axes, label in zip(grid[:, 0], words, strict=True):
         axes.set_ylabel(label)
@@ -60,13 +60,20 @@ def _places(at: xr.Dataset) -> list[np.ndarray]:
     return [np.flatnonzero(nets == net) for net in dict.fromkeys(nets)]
 
 
-def _line(axes: Axes, at: xr.Dataset, values: xr.DataArray, look: tuple[str, str, str, str], face: str = "") -> None:
+def _line(
+    axes: Axes,
+    at: xr.Dataset,
+    values: xr.DataArray,
+    look: tuple[str, str, str, str],
+    face: str = "",
+    shift: float = 0.0,
+) -> None:
     label, marker, line, color = look
     mean = values.mean("seed").values
     sem = values.std("seed", ddof=1).values / np.sqrt(values.sizes["seed"])
     for number, place in enumerate(_places(at)):
         axes.errorbar(
-            place,
+            place + shift,
             mean[place],
             yerr=sem[place],
             fmt=marker + line,
@@ -79,9 +86,9 @@ def _line(axes: Axes, at: xr.Dataset, values: xr.DataArray, look: tuple[str, str
 
 
 def _areas(axes: Axes, at: xr.Dataset) -> None:
-    for score, look in SCORES.items():
-        _line(axes, at, at["auroc"].sel(score=score), look)
-    _line(axes, at, at["control"], CONTROL)
+    for shift, (score, look) in zip((-0.18, -0.06, 0.06), SCORES.items(), strict=True):
+        _line(axes, at, at["auroc"].sel(score=score), look, shift=shift)
+    _line(axes, at, at["control"], CONTROL, shift=0.18)
     axes.axhline(0.5, color="0.6", linestyle=":", linewidth=0.8)
 
 
