@@ -1,11 +1,12 @@
 """Generalize first, memorize later: both times against n, and what it costs to stop outside of the window between them.
 
 a, b: curves of one setting over training. c, d: the two times for Adam, plain descent and its gradient flow, with their
-exponents in n; the flow is solved for the narrowest nets and few n alone; dashed, Bonnaire et al.'s τ_mem ∝ n. e: the
-window [τ_gen, τ_mem] of Adam, medians over the nets: before it they have not generalized, behind it they memorize. It
-is open above where most nets have not come to memorize by the end (triangles). f: test loss over the lowest of the same
-run, where a run stops before the window, behind it, and at the end; marks are medians, bars the middle half of the
-nets. The test loss rises long before the window ends: the time to stop is early in it.
+exponents in n; the flow is solved for the narrowest nets and few n alone; dashed, Bonnaire et al.'s τ_mem ∝ n. Open
+triangles in c all mean the end of the run, one row a rule. e: the window [τ_gen, τ_mem] of Adam, medians over the nets:
+before it they have not generalized, behind it they memorize. It is open above where most nets have not come to memorize
+by the end (triangles). f: test loss over the lowest of the same run, where a run stops before the window, behind it,
+and at the end; marks are medians, bars the middle half of the nets. The test loss rises long before the window ends:
+the time to stop is early in it.
 """
 
 from typing import Any
