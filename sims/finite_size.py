@@ -166,8 +166,10 @@ def _analysed(data: xr.Dataset, config: Config) -> xr.Dataset:
     scales = _scales(data, n, logs)
     resample = np.random.default_rng(config.seed).integers(0, config.seeds, (config.resamples, config.seeds))
     results = []
+    mean, widened = values.mean(axis=-1), np.sqrt(config.seeds / (config.seeds - 1))
     for picked in [np.arange(config.seeds), *resample]:  # first as measured; data of a seed go together in all curves
-        curves = values[:, :, picked].mean(axis=-1)
+        # a mean over m resampled seeds strays by √((m − 1)/m) of its standard error
+        curves = mean + widened * (values[:, :, picked].mean(axis=-1) - mean)
         places = collapse.crossings(n, curves, LEVEL, LOW)
         powers, left = collapse.exponents(logs, places)
         qualities = [collapse.quality(n, curves, scale) for scale in scales.values()]
@@ -181,7 +183,7 @@ def _analysed(data: xr.Dataset, config: Config) -> xr.Dataset:
         data[f"{name}_resampled"] = (("resample", dims[name]), stacked[1:].astype(np.float32))
     data = data.assign_coords(number=[*NUMBERS, "left"], scale=list(scales))
     named = {word: found(0, values.mean(axis=-1)) for word, found in scales.items() if word != FITTED}
-    named[FITTED] = logs @ np.nan_to_num(data["exponent"].values[:-1])
+    named[FITTED] = collapse.scale_of(logs, data["exponent"].values[:-1])
     data["log_scale"] = (("scale", "curve"), np.stack([named[word] for word in scales]))
     return data.drop_vars("crossing_resampled")
 
@@ -217,7 +219,7 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
     gains = data["quality_resampled"].sel(scale=best) - data["quality_resampled"].sel(scale="n")
     gain = float(data["quality"].sel(scale=best) - data["quality"].sel(scale="n"))
     ends = np.quantile(gains, [0.025, 0.975])
-    claim = f"quality gained by {best}, the best stated scale, over n itself"
+    claim = f"quality gained over n itself by {best}, chosen as the best of {stated.sizes['scale']} stated scales"
     rows.append(compare.interval(claim, "Q − Q of n", gain, *ends))
     for name in NUMBERS:
         at = data.sel(number=name)

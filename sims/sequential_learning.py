@@ -258,8 +258,12 @@ def _learned(data: xr.Dataset) -> list[compare.Row]:
             linear = min(width - 1 if biased else width // 2, rank)
             predicted = linear if biased or width % 2 == 0 else None  # one neuron learns half of a direction
             label = "one neuron a direction and one for the constant" if biased else "two neurons a direction"
+            learned = count.sel(biases=int(biased)).values
             claim = f"gaussian, {words}, p = {width}: directions learned of {rank}"
-            rows.append(compare.mean(claim, label, count.sel(biases=int(biased)).values, predicted, scale=1.0))
+            rows.append(compare.mean(claim, label, learned))
+            if predicted is not None:
+                claim = f"gaussian, {words}, p = {width}: runs that learn {predicted} directions"
+                rows.append(compare.share(claim, label, (learned == predicted).sum(), learned.size, 1.0))
         ratio = (at["objective"].sel(biases=1) / at["objective"].sel(biases=0)).values
         rows.append(compare.mean(f"gaussian, p = {width}: objective with biases over without", "(6), n → ∞", ratio))
     return rows

@@ -25,8 +25,13 @@ def test_exponents_of_a_power_law_come_back():
     np.testing.assert_allclose(found[1:], TRUE, atol=0.02)  # crossings are linear between points of the grid
     np.testing.assert_allclose(found[0], np.log(3), atol=0.02)
     assert left < 0.02
-    # K alone does not determine two exponents
-    assert np.isnan(collapse.exponents(LOGS[:4], collapse.crossings(N, curves[:4], LEVEL, LOW))[0]).all()
+    # K alone says nothing of the other exponent, and one curve nothing of either
+    alone, _ = collapse.exponents(LOGS[:4], collapse.crossings(N, curves[:4], LEVEL, LOW))
+    np.testing.assert_allclose(alone[1], TRUE[0], atol=0.02)
+    assert np.isnan(alone[2])
+    np.testing.assert_allclose(collapse.scale_of(LOGS, alone[1:]), alone[1] * LOGS[:, 0])
+    one, _ = collapse.exponents(LOGS[:1], collapse.crossings(N, curves[:1], LEVEL, LOW))
+    assert np.isnan(one[1:]).all()
 
 
 def test_the_right_scale_collapses_curves_and_others_do_not():

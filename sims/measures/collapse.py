@@ -25,10 +25,16 @@ def master(places: np.ndarray, values: np.ndarray) -> IsotonicRegression:
 
 
 def quality(n: np.ndarray, curves: np.ndarray, scales: Scales) -> float:
-    """Q of curves (C, N) at n (N,); `scales(c, curves)` gives log s of all curves (C,) without having looked at c."""
+    """Q of curves (C, N) at n (N,); `scales(c, curves)` gives log s of all curves (C,) without having looked at c.
+
+    NaN where a scale is not determined.
+    """
     missed = 0.0
     for left_out in range(len(curves)):
-        places = np.log(n)[None, :] - scales(left_out, curves)[:, None]
+        log_scales = scales(left_out, curves)
+        if not np.isfinite(log_scales).all():
+            return float("nan")
+        places = np.log(n)[None, :] - log_scales[:, None]
         others = np.arange(len(curves)) != left_out
         predicted = master(places[others], curves[others]).predict(places[left_out])
         missed += float(np.sum((curves[left_out] - predicted) ** 2))
@@ -48,15 +54,31 @@ def exponents(log_numbers: np.ndarray, log_places: np.ndarray) -> tuple[np.ndarr
         log_places: log n*, (C,); curves without one are left out.
 
     Returns:
-        NaN where the curves with a crossing do not determine the exponents.
+        NaN for a number that is the same in all curves with a crossing, and for all where these determine none.
     """
     there = np.isfinite(log_places)
-    design = np.column_stack([np.ones(there.sum()), log_numbers[there]])
+    powers = np.full(1 + log_numbers.shape[1], np.nan)
+    varied = _varied(log_numbers[there])
+    design = np.column_stack([np.ones(there.sum()), log_numbers[there][:, varied]])
     if there.sum() < design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
-        return np.full(design.shape[1], np.nan), float("nan")
+        return powers, float("nan")
     found = np.linalg.lstsq(design, log_places[there], rcond=None)[0]
+    powers[np.append(True, varied)] = found
     left = log_places[there] - design @ found
-    return found, float(np.sqrt(np.mean(left**2)))
+    return powers, float(np.sqrt(np.mean(left**2)))
+
+
+def _varied(log_numbers: np.ndarray) -> np.ndarray:
+    return np.asarray([len(np.unique(column)) > 1 for column in log_numbers.T], dtype=bool)
+
+
+def scale_of(log_numbers: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """log s = Σ_j b_j log v_j over the numbers whose b_j is known, (C,); NaN where none is.
+
+    A number that was never seen to vary scales nothing: the curve that alone varies it is predicted as if it did not.
+    """
+    known = np.isfinite(powers)
+    return log_numbers[:, known] @ powers[known] if known.any() else np.full(len(log_numbers), np.nan)
 
 
 def fixed(log_scales: np.ndarray) -> Scales:
@@ -71,6 +93,6 @@ def fitted(n: np.ndarray, log_numbers: np.ndarray, level: float, below: float) -
         places = crossings(n, curves, level, below)
         places[left_out] = np.nan
         found, _ = exponents(log_numbers, places)
-        return log_numbers @ np.nan_to_num(found[1:])
+        return scale_of(log_numbers, found[1:])
 
     return scales
