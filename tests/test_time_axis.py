@@ -8,7 +8,7 @@ import xarray as xr
 
 from dae_theory.training import Settings
 from sims import launch, phase_cells, phase_diagram
-from sims.measures.boundaries import limit, with_boundary
+from sims.measures.boundaries import limits, with_boundary, with_limits
 from sims.nets.cell import train_net
 from sims.worlds.axes import AXES, identities
 from sims.worlds.sources import TrainingRows
@@ -90,10 +90,15 @@ def test_the_limit_of_the_boundary_is_where_the_minimizers_index_falls_or_is_not
     # linear in log n, ½ at n = 32·2^(10·shift)
     index = 0.5 - 0.1 * np.log2(samples / 32)[None, :] + shifts[:, None]
     index = xr.DataArray(index, dims=("seed", "n"), coords={"n": samples})
-    row = limit(index)
+
+    def row_of(index):
+        (row,) = limits(with_limits(index.expand_dims(noise_std=[0.2], weight_decay=[1e-3]).to_dataset(name="index")))
+        return row
+
+    row = row_of(index)
     assert row.measured == pytest.approx(32)
     assert row.ends[0] == pytest.approx(32 * 2**-0.2)
     assert row.ends[1] == pytest.approx(32 * 2**0.2)
-    short = limit(index.isel(n=slice(2)))
+    short = row_of(index.isel(n=slice(2)))
     assert short.ends is None
     assert short.measured == pytest.approx(0.6)

@@ -54,6 +54,15 @@ def evaluate(
         ValueError: `columns` is empty or its lengths differ; `memorized` has another length; `fit` leaves a class out
             of a split, or tears a group of `groups` apart; `baseline` has other names or lengths than `columns`; `key`
             is no typed key.
+
+    >>> import jax
+    >>> import numpy as np
+    >>> from dae_theory import detection
+    >>> memorized = np.arange(40) < 20
+    >>> columns = [detection.Column("std", memorized + 0.01 * np.arange(40))]
+    >>> table = detection.evaluate(jax.random.key(0), columns, memorized, combine=False, resamples=100)
+    >>> print(table.rows[0].name, float(table.rows[0].auroc.estimate))
+    std 1.0
     """
     checks.typed_key("key", key)
     labels = labels_of(memorized)

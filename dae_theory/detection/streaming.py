@@ -87,6 +87,14 @@ def stream_columns(
         ValueError: `images` is empty, of various shapes or not finite; `noise_std` is negative or repeats;
             `statistics`, `batch_size` or `seed` is not what is described above; `forward` returns images of another
             shape, or activations that are not (b, p).
+
+    >>> import numpy as np
+    >>> from dae_theory import detection
+    >>> def forward(noised, noise_std):
+    ...     return 0.5 * noised, {"hidden": np.maximum(noised.reshape(len(noised), -1), 0)}
+    >>> columns = detection.stream_columns(forward, np.ones((4, 2, 2)), noise_std=0.1, statistics=("std",))
+    >>> print([column.name for column in columns])
+    ['hidden/std', 'denoising_loss', 'pixel_std', 'input_norm']
     """
     batch_size, seed = checks.integer("batch_size", batch_size, 1), checks.integer("seed", seed, 0)
     levels, statistics = levels_of(noise_std), names_of(statistics)

@@ -71,6 +71,12 @@ def mixture_spectrum(mixture: Any) -> Spectrum:
 
     Raises:
         ValueError: a field is malformed, or the proportions are not positive or do not sum to 1.
+
+    >>> import jax.numpy as jnp
+    >>> from dae_theory import data, theory
+    >>> mixture = data.GaussianMixture(jnp.ones(1), jnp.array([[3.0, 0.0]]), jnp.array([[[0.0], [2.0]]]))
+    >>> print(theory.mixture_spectrum(mixture).eigenvalues.round(3))
+    [[9. 4.]]
     """
     proportions, means, factors = mixture_arrays(mixture)
     return _component_spectrum(proportions, means, factors)
