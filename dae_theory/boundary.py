@@ -44,6 +44,10 @@ def crossing(positions: Any, values: Any, level: float, *, below: float | None =
 
     Raises:
         ValueError: positions that do not increase or are not positive, or shapes that differ.
+
+    >>> from dae_theory import boundary
+    >>> print(round(boundary.crossing([4, 16, 64], [0.8, 0.6, 0.4], 0.5), 6))
+    32.0
     """
     positions, values = np.asarray(positions, float), np.asarray(values, float)
     if positions.ndim != 1 or np.any(positions <= 0) or np.any(np.diff(positions) <= 0):
