@@ -14,7 +14,6 @@ MADE_BY = {  # figures with a record of their own, made by a sim of another name
     "time_map": "phase_diagram",
     "memorization_time_images": "memorization_time",
     "memorization_time_long": "memorization_time",
-    "minimizer_axes": "global_minimizer",
 }
 
 
