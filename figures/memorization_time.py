@@ -98,7 +98,9 @@ def _times(axes: Axes, data: xr.Dataset, name: str, symbol: str, width: int, dec
         if seen.any():
             axes.plot(n[seen], time.values[seen], linestyle="", markersize=4, label=label, **look)
         # where every run ends at one height the rules stand above each other
-        up = offset_copy(axes.transData, axes.figure, y=5 * place if name == "memorizing" else 0, units="points")
+        up = offset_copy(
+            axes.transData, axes.get_figure(root=True), y=5 * place if name == "memorizing" else 0, units="points"
+        )
         only = None if seen.any() or not later.any() else f"{label}: later"
         axes.plot(n[later], time.values[later], "^", mfc="none", ms=4, color=look["color"], label=only, transform=up)
         axes.plot(n[early], time.values[early], "v", mfc="none", markersize=4, color=look["color"])
