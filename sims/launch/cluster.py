@@ -54,7 +54,8 @@ def executor(launch: Launch) -> Iterator[Executor | None]:
             cluster = held.enter_context(LocalCluster(launch.workers, threads_per_worker=1, dashboard_address=":0"))
             named = f"--workers {launch.workers}"
         try:
-            client = held.enter_context(Client(cluster, timeout=ANSWER))
+            # not the default client: files are written here, under no lock of the cluster's
+            client = held.enter_context(Client(cluster, timeout=ANSWER, set_as_default=False))
         except OSError as error:
             raise OSError(f"{named} did not answer within {ANSWER:g} s: is a scheduler running there?") from error
         print(f"progress of the workers: {client.dashboard_link}", file=sys.stderr)
