@@ -13,7 +13,7 @@ Without biases f is linear only in mirrored pairs (Refinetti & Goldt 2022 call i
 direction. With biases a neuron whose gate stays open is linear by itself, up to a constant that one more neuron takes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,6 @@ import xarray as xr
 from jax import Array
 
 from dae_theory import compare, dynamics, theory, training
-from dae_theory.checks import Refusal
 from dae_theory.data import GaussianMixture
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
@@ -32,6 +31,8 @@ from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
 from sims.measures import principal
+from sims.worlds import populations
+from sims.worlds.populations import PopulationsConfig
 
 RECORDS = 400  # times of a flow, log-spaced over three decades
 DRAWN = 4  # every fourth of them is kept, of the first seed
@@ -43,14 +44,7 @@ NAMES = {False: "without biases", True: "with biases"}
 class Config:
     """Follow the flow on a population from small weights and see when each principal direction is learned."""
 
-    energies: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5)
-    """Variances of the Gaussian along its principal directions."""
-    cluster_energies: tuple[float, ...] = (2.0, 0.5)
-    """The same of the first of two clusters; the second has half of them, in other directions."""
-    radius: float = 3.0
-    """Norm of the clusters' means ±m."""
-    dimension: int = 8
-    """d."""
+    population: PopulationsConfig = field(default_factory=PopulationsConfig)
     widths: tuple[int, ...] = (4, 5, 6, 8, 16)
     """p."""
     seeds: int = 8
@@ -86,52 +80,21 @@ SMOKE = {
 
 def resolve(config: Config) -> Config:
     """Refuse what cannot be run."""
-    limits.distinct(config, "energies", "cluster_energies", "widths")
+    config.population.check()
+    limits.distinct(config, "widths")
     limits.at_least(config, widths=1, seeds=2, weight_decay=0)
-    limits.above_zero(
-        config, "energies", "cluster_energies", "radius", "noise_std", "init_scale", "duration", "tolerance"
-    )
-    least = max(len(config.energies), 2 * len(config.cluster_energies) + 1)
-    if config.dimension < least:
-        raise Refusal(f"--dimension must be at least {least}, one a principal direction; got {config.dimension}")
-    falling = {name: tuple(sorted(getattr(config, name), reverse=True)) for name in ("energies", "cluster_energies")}
-    return replace(config, widths=tuple(sorted(config.widths)), **falling)
-
-
-def populations(config: Config) -> dict[str, GaussianMixture]:
-    """Both populations; their directions are axes, which random weights do not know."""
-
-    def factor(energies: Any, first: int) -> np.ndarray:
-        found = np.zeros((config.dimension, len(energies)))
-        found[first + np.arange(len(energies)), np.arange(len(energies))] = np.sqrt(energies)
-        return found
-
-    own = np.asarray(config.cluster_energies)
-    mean = config.radius * np.eye(config.dimension)[:1]
-    factors = np.stack([factor(own, 1), factor(own / 2, 1 + len(own))])
-    return {
-        "gaussian": GaussianMixture(
-            jnp.ones(1), jnp.zeros((1, config.dimension)), jnp.asarray(factor(config.energies, 0)[None])
-        ),
-        "clusters": GaussianMixture(jnp.full(2, 0.5), jnp.asarray(np.concatenate([mean, -mean])), jnp.asarray(factors)),
-    }
-
-
-def spectrum(mixture: GaussianMixture) -> theory.Spectrum:
-    """The eigenpairs of its components' second moments that are not zero; all components have as many."""
-    found = theory.mixture_spectrum(mixture)
-    rank = int(np.sum(np.asarray(found.eigenvalues[0]) > 1e-9))
-    return replace(found, eigenvalues=found.eigenvalues[:, :rank], directions=found.directions[:, :, :rank])
+    limits.above_zero(config, "noise_std", "init_scale", "duration", "tolerance")
+    return replace(config, widths=tuple(sorted(config.widths)), population=config.population.sorted())
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
     """Gains over time, and when each direction is at a tenth and at half of its end."""
-    cases = populations(config)
+    cases = config.population.mixtures()
     grid = Grid(p=config.widths, seed=range(config.seeds))
     run.expect(2 * len(cases) * grid.size, 0)
     parts = []
     for name, mixture in cases.items():
-        own = spectrum(mixture)
+        own = populations.spectrum(mixture)
         both: list[xr.Dataset] = []
         for biased in NAMES:
             member = partial(_member, mixture=mixture, own=own, biased=biased, config=config)
@@ -142,7 +105,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     dataset = xr.concat(parts, "data", join="outer")
     return dataset.assign_coords(
         data=list(cases), biases=list(map(int, NAMES)), time=config.times[::DRAWN]
-    ).assign_attrs(noise_std=config.noise_std, weight_decay=config.weight_decay, rank=len(config.energies))
+    ).assign_attrs(noise_std=config.noise_std, weight_decay=config.weight_decay, rank=len(config.population.energies))
 
 
 def _member(
@@ -152,7 +115,7 @@ def _member(
     key, widest = derive(jax.random.key(config.seed), "weights", point["seed"]), max(config.widths)
     start = training.initial_weights(
         key,
-        config.dimension,
+        config.population.dimension,
         widest,
         scale=config.init_scale,
         tied=False,
