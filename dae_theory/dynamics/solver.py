@@ -66,6 +66,16 @@ def solve(
             max_steps=max_steps,
             throw=False,
         )
+    return _told(solution, objective, margins, times)
+
+
+def _told(
+    solution: diffrax.Solution,
+    objective: Callable[[Matrices], Array],
+    margins: dict[str, Callable[[Matrices], Array]],
+    times: Array,
+) -> dict[str, Any]:
+    """What a solution says, under the names of `Flow`; NaN wherever it did not arrive."""
     assert solution.ts is not None
     assert solution.ys is not None
     path, last = solution.ys[0], jax.tree.map(lambda matrix: matrix[0], solution.ys[1])

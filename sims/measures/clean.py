@@ -5,7 +5,7 @@ blocks   clusters whose spread is orthogonal to all means, top eigenpairs of eac
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,20 +22,50 @@ from sims.measures.minimizers import Searches
 DIMENSION, COMPONENTS, RADIUS, RANK, SPREAD, EACH = 8, 3, 6.0, 1, 1.0, 4
 OBLIQUE = 30.0  # degrees to the nearest block from which on a neuron counts as oblique
 CASES = ("stored", "blocks")
-NUMBERS = ("excess", "gap", "own", "growth", "left", "neurons", "oblique", "angle", "split", "gradient")
+
+
+class Beside(NamedTuple):
+    """How a solution stands to the minimizer, and where that has its neurons, by mass ‖w1‖‖w2‖.
+
+    Each neuron belongs to the span that it is nearest to, and to the samples that are nearest to that span. It splits
+    them where it is on at some and off at others: blocks are on at all samples of their own.
+
+    Attributes:
+        excess: exact objective over the minimizer's, less 1.
+        gap: of the minimizer.
+        own: neurons of the solution.
+        growth: pull on the strongest newcomer at the solution, over λ.
+        left: share of the objective that exact descent from the solution removes.
+        neurons: of the minimizer.
+        oblique: share of the minimizer's mass further than `OBLIQUE` from every span.
+        angle: mean angle of its mass to the nearest span, degrees.
+        split: share of its mass that is on at only some samples of its span.
+        gradient: norm of the gradient at the solution.
+    """
+
+    excess: float
+    gap: float
+    own: float
+    growth: float
+    left: float
+    neurons: float
+    oblique: float
+    angle: float
+    split: float
+    gradient: float
 
 
 def cases(run: launch.Run, root: Array, count: int, searches: Searches, noise_std: float, weight_decay: float) -> Any:
     """Both solutions beside the minimizer on some data sets: `clean_…` over (case, clean); empty without any."""
-    found = np.empty((len(NUMBERS), len(CASES), count))
+    found = np.empty((len(Beside._fields), len(CASES), count))
     for k in range(count):
         found[:, :, k] = np.transpose(_case(derive(root, "clean", k), searches, noise_std, weight_decay))
         run.advance()
-    variables = {f"clean_{name}": (("case", "clean"), found[row]) for row, name in enumerate(NUMBERS)}
+    variables = {f"clean_{name}": (("case", "clean"), found[row]) for row, name in enumerate(Beside._fields)}
     return xr.Dataset(variables, coords={"case": list(CASES)})
 
 
-def _case(key: Array, searches: Searches, noise_std: float, weight_decay: float) -> list[list[float]]:
+def _case(key: Array, searches: Searches, noise_std: float, weight_decay: float) -> list[Beside]:
     """The numbers of both cases on one data set."""
     numbers: dict[str, Any] = {"noise_std": noise_std, "weight_decay": weight_decay}
     shape = {"dimension": DIMENSION, "components": COMPONENTS, "radius": RADIUS}
@@ -54,14 +84,8 @@ def _case(key: Array, searches: Searches, noise_std: float, weight_decay: float)
     ]
 
 
-def _beside(
-    own: Weights, x: Array, spans: list[np.ndarray], searches: Searches, numbers: dict[str, Any]
-) -> list[float]:
-    """How a solution stands to the minimizer, and where that has its neurons, by mass ‖w1‖‖w2‖.
-
-    Each belongs to the span that it is nearest to, and to the samples that are nearest to that span. It splits them
-    where it is on at some and off at others: blocks are on at all samples of their own.
-    """
+def _beside(own: Weights, x: Array, spans: list[np.ndarray], searches: Searches, numbers: dict[str, Any]) -> Beside:
+    """A solution with one span of neurons a sample or cluster, beside the minimizer on the samples x."""
     exact = jax.value_and_grad(lambda weights: risk.expected_loss(weights, x, **numbers))
     loss, gradient = exact(own)
     settled = certify.settle(own, x, **numbers)
@@ -80,18 +104,18 @@ def _beside(
     mine = cluster[:, None] == np.argmax(cosines, axis=0)[None, :]
     on = samples @ units > 0
     split = np.any(mine & on, axis=0) & np.any(mine & ~on, axis=0)
-    return [
-        float(loss / least.objective) - 1,
-        float(least.gap),
-        float(own.width),
-        float(at_own.growth),
-        float(1 - settled.loss / loss),
-        float(least.neurons),
-        float(np.sum(mass[angles > OBLIQUE])),
-        float(np.sum(mass * angles)),
-        float(np.sum(mass[split])),
-        float(jnp.sqrt(sum(jnp.sum(part**2) for part in jax.tree.leaves(gradient)))),
-    ]
+    return Beside(
+        excess=float(loss / least.objective) - 1,
+        gap=float(least.gap),
+        own=float(own.width),
+        growth=float(at_own.growth),
+        left=float(1 - settled.loss / loss),
+        neurons=float(least.neurons),
+        oblique=float(np.sum(mass[angles > OBLIQUE])),
+        angle=float(np.sum(mass * angles)),
+        split=float(np.sum(mass[split])),
+        gradient=float(jnp.sqrt(sum(jnp.sum(part**2) for part in jax.tree.leaves(gradient)))),
+    )
 
 
 def rows(data: xr.Dataset) -> Iterator[compare.Row]:

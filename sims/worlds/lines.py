@@ -31,9 +31,12 @@ def lines(key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.nda
         key: root of the worlds' randomness; those of seed 0 are used.
         config: with a field for every axis that is not swept.
         source: of the worlds.
-        axes: those of the diagram; the mesh is along `fine_NAME` of each.
+        axes: those of the diagram; the mesh is along `fine_NAME` of each, fine along the two that are drawn, and at
+            a third one's own values.
     """
-    grid = Grid(**{f"fine_{name}": fine_values(name, values) for name, values in axes.items()})
+    drawn = list(axes)[:2]
+    mesh = {name: fine_values(name, values) if name in drawn else values for name, values in axes.items()}
+    grid = Grid(**{f"fine_{name}": values for name, values in mesh.items()})
     points = {name.removeprefix("fine_"): values for name, values in grid.points().items()}
     at = coordinates(config, points, source.dimension)
     place = np.stack([at[name] for name in ("d", "K", "separation", "sigma")], axis=1)
