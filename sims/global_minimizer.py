@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array
 
-from dae_theory import compare, risk, theory
+from dae_theory import compare, theory
 from dae_theory.checks import Refusal
 from dae_theory.grid import Grid
 from dae_theory.model import Weights
@@ -29,7 +29,7 @@ from dae_theory.randomness import derive
 from dae_theory.training import Settings
 from sims import launch
 from sims.launch import limits
-from sims.measures import boundaries, clean, excess, index, minimizers
+from sims.measures import boundaries, clean, excess, index, minimizers, second
 from sims.measures.index import Place
 from sims.nets.ended import SCHEDULES, ended
 from sims.nets.training import need_finite
@@ -84,6 +84,8 @@ class Config:
     """Data sets on which (9) and the blocks (7)-(8) stand beside the minimizer; 0 for none."""
     evaluation: int = 512
     """Noisy training points behind every index."""
+    twice: int = 0
+    """Data sets of every size whose minimizer is searched for twice, the second time to a third of the gap."""
 
     def searches(self) -> minimizers.Searches:
         """How long minimizers are searched for."""
@@ -109,6 +111,7 @@ SMOKE = {
     "evaluation": 32,
     "noise_stds": (0.5,),
     "weight_decays": (0.05,),
+    "twice": 1,
 }
 
 
@@ -118,11 +121,13 @@ def resolve(config: Config) -> Config:
     limits.distinct(config, "samples", "widths", "noise_stds", "weight_decays")
     limits.distinct(config, "steps", count=2)
     limits.at_least(config, seeds=2, samples=1, widths=1, steps=1, batch_size=1, evaluation=2)
-    limits.at_least(config, most=1, rounds=1, starts=1, exchanges=1, descent=1, clean=0)
+    limits.at_least(config, most=1, rounds=1, starts=1, exchanges=1, descent=1, clean=0, twice=0)
     limits.above_zero(config, "noise_stds", "weight_decays", "tolerance", "margin", "init_scale", "learning_rate")
     limits.one_of(config, "studied", config.widths)
     if config.clean == 1:
         raise Refusal("--clean must be 0, or 2 or more for a standard error; got 1")
+    if config.twice > config.seeds:
+        raise Refusal(f"--twice must be at most --seeds = {config.seeds}; got {config.twice}")
     most = sources.source(config.source).most_samples
     if most is not None and max(config.samples) > most:
         raise Refusal(f"--samples must be at most {most} with these data; got {max(config.samples)}")
@@ -145,7 +150,8 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     worlds = jax.tree.map(lambda *fields: jnp.stack(fields), *drawn)
     x = np.asarray(worlds.pool, float)
     members = len(config.widths) * sets.size
-    run.expect(members + 2 * sets.size + config.clean, members * (sum(config.steps) + max(config.steps)))
+    searched = 2 * sets.size + sets.size // config.seeds * config.twice
+    run.expect(members + searched + config.clean, members * (sum(config.steps) + max(config.steps)))
     trained = {width: _nets(config, run, sets, worlds.pool, width) for width in config.widths}
     found, least = minimizers.found(run, x, places, config.searches())
     runs = len(SCHEDULES) * len(config.steps)
@@ -155,8 +161,9 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     beside = partial(index.indices, root, worlds, source=source, evaluation=config.evaluation)
     found |= numbers | {"index": beside(least, places), "stored": _stored(x, places)}
     found |= {f"{stage}_index": beside(nets, places) for stage, nets in apart.items()}
+    found |= second.found(run, x, places, least, config.searches(), config.twice, beside)
     for stage, nets in (("early", early), ("late", late)):
-        found[f"{stage}_distance"] = _distances(x, nets, least, places)
+        found[f"{stage}_distance"] = index.distances(x, nets, least, places)
     dataset = sets.dataset(found).merge(_beside(config, sets, trained, places, x, beside))
     dataset = excess.with_paths(dataset.assign_attrs(margin=config.margin, studied=config.studied))
     first = config.noise_stds[0], config.weight_decays[0]
@@ -209,19 +216,6 @@ def _beside(
     return xr.concat(parts, "p").assign_coords(schedule=list(SCHEDULES), steps=list(config.steps))
 
 
-def _distances(x: np.ndarray, nets: Sequence[Weights], least: Sequence[Weights], places: Sequence[Place]) -> np.ndarray:
-    """E‖f − f*‖² of every net."""
-    exact = jax.jit(
-        lambda net, other, x, n, noise_std: risk.network_distance(net, other, x, noise_std=noise_std, samples=n)
-    )
-    return np.asarray(
-        [
-            float(exact(net, other, x[at.world], at.n, at.noise_std))
-            for net, other, at in zip(nets, least, places, strict=True)
-        ]
-    )
-
-
 def _stored(x: np.ndarray, places: Sequence[Place]) -> np.ndarray:
     """The exact objective of (9) on every data set; NaN where the decay erases a sample."""
     losses = np.full(len(places), np.nan)
@@ -259,7 +253,7 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
     ]
     if np.isfinite(stored):
         rows.append(compare.number("smallest objective of (9) over the bound", BOUND, stored, 1.0, relation="≥"))
-    return [*rows, *excess.rows(data), *clean.rows(data), *boundaries.limits(data)]
+    return [*rows, *excess.rows(data), *second.rows(data), *clean.rows(data), *boundaries.limits(data)]
 
 
 def describe(data: xr.Dataset) -> str:

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from dae_theory import compare
-from sims.measures import excess
+from sims.measures import excess, second
 
 DIMS = ("noise_std", "weight_decay", "n", "seed")
 
@@ -48,3 +48,24 @@ def test_rows_say_each_share_and_who_reaches_the_minimizer(record):
     assert reached[0].ends == compare.share("a", "b", 0, 6).ends
     growing = next(row for row in rows if "newcomer grows" in row.claim)
     assert growing.measured == 0.5
+
+
+def test_a_second_minimizer_says_what_the_first_leaves_open(record):
+    """The second is .25 lower and its index .1 higher, on the first data set: the missing index grows by .1 an n."""
+    only = record["objective"].where(record["seed"] == 1)
+    told = {"objective": only - 0.25, "lower_bound": only - 0.25, "gap": 0 * only, "index": 0 * only + 0.7}
+    told["distance"] = 0 * only + 0.16  # allowed: √.25 from the first to its bound, and rounding
+    told = {f"second_{name}": values for name, values in told.items()} | {"lower_bound": only - 1}
+    found = record.assign(told)
+    rows = {row.claim: row for row in second.rows(found.assign_attrs(tolerance=0.03))}
+    (apart,) = [row for claim, row in rows.items() if "distance" in claim]
+    assert apart.measured == pytest.approx(0.8, rel=1e-4)
+    assert apart.verdict == "agrees"
+    assert [row.measured for claim, row in rows.items() if "index of the second" in claim] == pytest.approx([0.1] * 3)
+    path = record["path_index"].sel(n=[8, 16], seed=1).sum("n").squeeze()
+    missing = float(path[-1] - path[0])
+    smaller = 1 / missing - 1 / (missing + 0.2)
+    said = [row.measured for claim, row in rows.items() if "moves it" in claim]
+    assert said[:3] == pytest.approx(list(path.diff("stage").values[:3] * smaller))
+    assert said[3] == pytest.approx(sum(said[:3]))  # what the others lose is left to width
+    assert list(second.rows(record)) == []

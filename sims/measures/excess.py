@@ -27,6 +27,7 @@ REASONS = {
     "exchanged": "newcomers in place of neurons remove: local minima",
     "minimizer": "is left, which more neurons remove: width",
 }
+SHORT = {"longer": "time", "settled": "the optimizer's noise", "exchanged": "local minima", "minimizer": "width"}
 
 
 def with_paths(data: xr.Dataset) -> xr.Dataset:

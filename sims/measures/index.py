@@ -1,4 +1,4 @@
-"""The index D_gt/(D_gt + D_emp) of nets of any width at noisy training points, and their exact objective."""
+"""The index D_gt/(D_gt + D_emp) of nets of any width at noisy training points, their exact objective, and distances."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -71,5 +71,18 @@ def objectives(x: np.ndarray, nets: Sequence[Weights], places: Sequence[Place]) 
         [
             float(exact(net, x[at.world], at.n, at.noise_std, at.weight_decay))
             for net, at in zip(nets, places, strict=True)
+        ]
+    )
+
+
+def distances(x: np.ndarray, nets: Sequence[Weights], others: Sequence[Weights], places: Sequence[Place]) -> np.ndarray:
+    """E‖f − f'‖² of every pair of nets, exact; arguments as in `objectives`."""
+    exact = jax.jit(
+        lambda net, other, x, n, noise_std: risk.network_distance(net, other, x, noise_std=noise_std, samples=n)
+    )
+    return np.asarray(
+        [
+            float(exact(net, other, x[at.world], at.n, at.noise_std))
+            for net, other, at in zip(nets, others, places, strict=True)
         ]
     )

@@ -49,9 +49,18 @@ class Searches:
 
 
 def found(
-    run: launch.Run, x: np.ndarray, places: Sequence[Place], searches: Searches
+    run: launch.Run,
+    x: np.ndarray,
+    places: Sequence[Place],
+    searches: Searches,
+    *,
+    part: str = "minimizers",
+    seed: int = 0,
 ) -> tuple[dict[str, np.ndarray], list[Weights]]:
-    """What every data set's minimizer is known by, and the minimizers, all of one width."""
+    """What every data set's minimizer is known by, and the minimizers, all of one width.
+
+    `part` names them on disk, `seed` is that of the starts.
+    """
     shape = (x.shape[2], searches.most)
 
     def one(at: Place) -> list[np.ndarray]:
@@ -63,11 +72,12 @@ def found(
             tolerance=searches.tolerance,
             rounds=searches.rounds,
             starts=searches.starts,
+            seed=seed,
         )
         numbers = np.asarray([float(getattr(minimizer, name)) for name in FOUND])
         return [*_arrays(minimizer.weights, searches.most), numbers]
 
-    decoders, encoders, numbers = _kept(run, "minimizers", [shape, shape, (len(FOUND),)], places, one)
+    decoders, encoders, numbers = _kept(run, part, [shape, shape, (len(FOUND),)], places, one)
     widest = max(1, int(numbers[:, FOUND.index("neurons")].max()))
     weights = [_weights(*pair, widest) for pair in zip(decoders, encoders, strict=True)]
     return dict(zip(FOUND, numbers.T, strict=True)), weights

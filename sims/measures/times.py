@@ -132,5 +132,7 @@ def costs(here: xr.Dataset, words: str) -> list[compare.Row]:
         if reached.size:
             rows.append(compare.mean(claim, label, reached))
         else:
-            rows.append(compare.interval(claim, label, np.nan, np.nan, np.nan, unknown="no run gets there"))
+            rows.append(
+                compare.interval(claim, label, np.nan, np.nan, np.nan, unknown="not known, as no run gets that far")
+            )
     return rows
