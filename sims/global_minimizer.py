@@ -234,7 +234,7 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
     stored = (data["stored"] / lower).min()
     late = data["net_objective"].sel(p=data.attrs["studied"], schedule="decaying").isel(steps=-1)
     # P is ‖·‖² plus a convex part: at a distance r from the minimizer it is at least r² higher
-    reach = (np.sqrt(late - lower) + np.sqrt(data["objective"] - lower)) ** 2
+    reach = (np.sqrt(late - lower) + np.sqrt(np.maximum(data["objective"] - lower, 0))) ** 2  # 0 up to rounding
     rows = [
         compare.share(
             f"searches that end within the gap of {data.attrs['tolerance']:.0%}",

@@ -8,10 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 
-from dae_theory import records
+from dae_theory import compare, records
 from sims import phase_diagram
-from sims.launch import cache, cluster, main, options
+from sims.launch import Sim, cache, cluster, main, options, say
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--smoke", "--no-figure", "--x-values", "2", "8", "--y-values", "8", "12"]
@@ -105,3 +106,14 @@ def test_workers_of_this_machine_give_the_same_record(finished, tmp_path):
     assert set(shared.data_vars) == set(alone.data_vars)
     for name in ("train_objective", "test_loss", "train_index"):
         np.testing.assert_allclose(shared[name], alone[name], rtol=1e-3)
+
+
+def test_a_row_that_nothing_was_measured_for_says_so_in_a_sentence():
+    rows = [
+        compare.interval("a", "e", np.nan, np.nan, np.nan, unknown="no run gets there"),
+        compare.interval("b", "e", 1.5, np.nan, np.nan, 1.0, unknown="4 of 56 runs cross"),
+    ]
+    sim = Sim(object, lambda _config, _run: xr.Dataset(), lambda _data: rows, {})
+    said = say(sim, compare.keep(xr.Dataset(), rows))
+    assert "e: not measured: no run gets there" in said
+    assert "e: predicted 1, measured 1.5, undecided: 4 of 56 runs cross" in said

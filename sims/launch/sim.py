@@ -6,6 +6,7 @@ and `judge(data)`, which gives the verdicts. Verdicts are kept in the record; te
 
 import contextlib
 import inspect
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,7 +121,7 @@ def say(sim: Sim, data: xr.Dataset) -> str:
 def _lines(row: compare.Row) -> str:
     """A row in the terminal: verdict and claim, and under them the equation and the numbers."""
     claim, label, predicted, measured, z, verdict = compare.cells(row)
-    numbers = f"measured {measured}"
+    numbers = f"not measured: {row.note}" if row.note and math.isnan(row.measured) else f"measured {measured}"
     if predicted:
         numbers = f"predicted {predicted}, {numbers}"
     if z:

@@ -132,7 +132,5 @@ def costs(here: xr.Dataset, words: str) -> list[compare.Row]:
         if reached.size:
             rows.append(compare.mean(claim, label, reached))
         else:
-            rows.append(
-                compare.interval(claim, label, np.nan, np.nan, np.nan, unknown="not known, as no run gets that far")
-            )
+            rows.append(compare.interval(claim, label, np.nan, np.nan, np.nan, unknown="no run gets there"))
     return rows
