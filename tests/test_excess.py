@@ -25,6 +25,7 @@ def record():
         data[f"{name}_index"], data[f"{name}_gradient"] = 0.6 - left * size / 100, 0 * size
     data["exchanged_growth"] = 1 + 0.1 * (size > 1)
     data["index"], data["net_index"] = 0 * size + 0.6, 0.6 - 0.05 * nets / least
+    data["lower_bound"] = least - 2.5 * size
     return excess.with_paths(data.assign_attrs(studied=48, margin=0.05))
 
 
@@ -43,6 +44,8 @@ def test_rows_say_each_share_and_who_reaches_the_minimizer(record):
     said = {reason: [row for row in rows if reason in row.claim] for reason in (": time", "optimizer's", ": width")}
     np.testing.assert_allclose([said[reason][0].measured for reason in said], [0.6, 0.2, 0.05])
     assert all("n = 8, 16" in row.claim for row in said[": time"])
+    bounded = [row for row in rows if "at its lower bound" in row.claim]
+    np.testing.assert_allclose([row.measured for row in bounded], [6 / 12.5, 3 / 12.5])
     reached = [row for row in rows if "within 5%" in row.claim]
     assert [row.measured for row in reached] == [0, 0, 1] * 2  # 40 %, 10 % and 4 % above, under both schedules
     assert reached[0].ends == compare.share("a", "b", 0, 6).ends

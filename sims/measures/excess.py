@@ -99,11 +99,22 @@ def _reasons(data: xr.Dataset, where: str) -> Iterator[compare.Row]:
         for stage, reason in REASONS.items():
             reason = reason.replace("a longer run", f"a run of {long} steps")
             yield compare.mean(f"share of the {words} ({at}) that {reason}", label, found.sel(stage=stage))
+    yield from _bounded(data, at)
     growth = data["exchanged_growth"].sel(n=_samples(data))
     claim = f"nets at the end of these experiments at which a newcomer grows: more neurons would lower them{where}"
     yield compare.share(claim, "[X5]  G > λ", (growth > 1 + GROWING).sum(), growth.size)
     slope = max(float(data[f"{stage}_gradient"].max()) for stage in ("early", "settled"))
     yield compare.number(f"largest gradient norm that exact descent leaves{where}", "(6)  ∂L = 0", slope)
+
+
+def _bounded(data: xr.Dataset, at: str) -> Iterator[compare.Row]:
+    """How far the minimizer's own gap may move the shares of the objective: were it at its lower bound."""
+    path = data["path_objective"]
+    lowest = path.where(path["stage"] != "minimizer", data["lower_bound"])
+    found = shares(data.assign(path_lowest=lowest), "lowest")
+    for stage, words in (("longer", "at least"), ("minimizer", "at most")):
+        claim = f"share of the excess objective ({at}) that {SHORT[stage]} takes {words}: were L* at its lower bound"
+        yield compare.mean(claim, "[X6]  D ≤ L* ≤ P", found.sel(stage=stage))
 
 
 def _widths(data: xr.Dataset, where: str) -> Iterator[compare.Row]:
