@@ -199,10 +199,13 @@ def train(
 @partial(jax.jit, static_argnames="observe")
 def _train(key, x, settings, samples, neurons, observe, noise_key) -> Trained:
     dtype = x.dtype
-    noise_key = key if noise_key is None else noise_key
+    noise_std, weight_decay = (jnp.asarray(v, dtype) for v in (settings.noise_std, settings.weight_decay))
+    if noise_key is None:
+        noise_key = key
+    else:  # a y of every member's own: XLA multiplies stacks of matrices faster than one matrix with all of a stack
+        noise_std = noise_std + (jax.random.key_data(key).ravel()[0] & 0).astype(dtype)
     samples = jnp.asarray(x.shape[0] if samples is None else samples)
     neurons = settings.width if neurons is None else neurons
-    noise_std, weight_decay = (jnp.asarray(v, dtype) for v in (settings.noise_std, settings.weight_decay))
     factor = settings.schedule(settings.steps)
     optimizer = settings.optimizer(lambda count: settings.learning_rate * factor(count))
     record_at = jnp.asarray(sorted({*settings.record_at, settings.steps}))
