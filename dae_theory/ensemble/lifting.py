@@ -16,6 +16,7 @@ from dae_theory import checks
 from dae_theory.checks import Refusal
 
 MEMBERS = "members"
+_ON_CPU = {"xla_cpu_prefer_vector_width": 512}  # an eighth faster than XLA's own 256 where a CPU has such vectors
 
 
 def member_mesh(devices: Sequence[Any] | None = None) -> Mesh:
@@ -45,7 +46,8 @@ def lift(
             in_specs=(PartitionSpec(MEMBERS), PartitionSpec()),
             out_specs=PartitionSpec(MEMBERS),
             check_vma=False,  # members never communicate, and scan carries start from replicated zeros
-        )
+        ),
+        compiler_options=_ON_CPU if mesh.devices.flat[0].platform == "cpu" else None,
     )
 
 

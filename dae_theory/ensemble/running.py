@@ -105,13 +105,14 @@ def prepare(
         shared: see `run`.
         options: `chunk`, members a program call, by default a tenth of them, for progress and resume; rounded up to
             what all devices take at once. `memory_budget`, bytes that a call may take (2 GiB): a call of more is cut.
-            `group`, members run together on one device; by default 8 on CPU, the whole chunk elsewhere. `devices`, by
-            default all of this process. `store`, keeps finished chunks; those it holds are not run again. Needed with
-            several processes, which share the work and meet in the store (a shared file system). `executor`, any
-            `concurrent.futures.Executor` whose workers run the chunks (threads, processes, a Dask cluster's
-            `client.get_executor()`); this process alone reads and writes the store. `retries`, how often a chunk lost
-            with its worker is given out again (2). `patience`, seconds that a process waits for a chunk of the others
-            before it gives up (3600).
+            `group`, members run together on one device; by default 8 on CPU, the whole chunk elsewhere (1 pays on CPU
+            where weights and batch of one member are of a megabyte). `devices`, by default all of this process; a CPU
+            is one device unless `jax.config.update("jax_num_cpu_devices", cores)` makes it one a core, as sims do.
+            `store`, keeps finished chunks; those it holds are not run again. Needed with several processes, which
+            share the work and meet in the store (a shared file system). `executor`, any `concurrent.futures.Executor`
+            whose workers run the chunks (threads, processes, a Dask cluster's `client.get_executor()`); this process
+            alone reads and writes the store. `retries`, how often a chunk lost with its worker is given out again (2).
+            `patience`, seconds that a process waits for a chunk of the others before it gives up (3600).
 
     >>> import jax, jax.numpy as jnp
     >>> from dae_theory import ensemble

@@ -29,13 +29,14 @@ DECAY, NOISE, RATE = 1e-3, 0.2, 3e-3
 
 @dataclass(frozen=True)
 class Size:
-    """Nets of one size, and how many are trained for how long in a round."""
+    """Nets of one size, how many are trained for how long in a round, and how many run together on a CPU device."""
 
     samples: int
     dimension: int
     width: int
     members: int
     steps: int
+    group: int = 8
 
     @property
     def name(self) -> str:
@@ -48,7 +49,11 @@ class Size:
         return 5.0 * 2 * self.samples * self.dimension * self.width
 
 
-SIZES = (Size(128, 64, 64, 64, 150), Size(256, 1024, 100, 16, 20), Size(16, 16, 64, 512, 100))
+SIZES = (
+    Size(128, 64, 64, 64, 300),
+    Size(256, 1024, 100, 16, 20, group=1),  # one net of these and its batch fill a core's cache
+    Size(16, 16, 64, 512, 200),
+)
 SMALL = (Size(16, 8, 8, 16, 20),)
 TARGETS = {  # size -> (contestant, of what, least ratio)
     "128/64/64": ((HASHED, turns.GEMM, 0.6), (COMMON, turns.GEMM, 0.7), (HASHED, LOOP, 12.0), (HASHED, VMAP, 2.5)),
@@ -73,7 +78,7 @@ def by_ensemble(size: Size, *, hashed: bool, common: bool, optimizer: Any = opta
     def member(identity, x):
         return train(derive(jax.random.key(1), "member", identity), x, settings, noise_key=shared).weights
 
-    program = ensemble.lift(member, ensemble.member_mesh(), 8 if jax.default_backend() == "cpu" else None)
+    program = ensemble.lift(member, ensemble.member_mesh(), size.group if jax.default_backend() == "cpu" else None)
     members = jnp.arange(size.members)
 
     def work() -> float:
