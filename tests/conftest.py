@@ -10,8 +10,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # workers and the programs th
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-if "CI" not in os.environ:  # most of the time is the compiler's optimizer; CI runs what users run
-    os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+if "CI" not in os.environ:  # most of the time is the compiler's; CI runs what users run
+    os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
