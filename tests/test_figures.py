@@ -1,33 +1,26 @@
-"""Every figure draws from its committed record, states its numbers, and the report holds all of them on one page."""
+"""Every figure has its committed record, which states its numbers; what is drawn, kept, run again and refused."""
 
-import base64
-import html
 import importlib
-import io
 import json
 import math
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
-from PIL import Image
 
 from dae_theory import compare, records
 from figures import make
 from figures.look import limits, style
 from figures.records import again, found, keep, limit
-from figures.report.page import write
 from sims import launch
 
 DATA = Path(make.__file__).parent / "data"
 KEPT = sorted(path.parent.name for path in DATA.glob("*/manifest.json"))
 DRAWN = [name for name in make.available() if found.folder(DATA, name).name in KEPT]
-VOID = {"meta", "link", "img", "br", "input"}
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +29,6 @@ def _styled():
         style.use()
         yield
         plt.close("all")
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    with plt.rc_context():
-        style.use()
-        target = write(DATA, DRAWN, tmp_path_factory.mktemp("report") / "report.html")
-    return target.read_text(encoding="utf-8")
 
 
 def test_every_figure_has_a_committed_record():
@@ -77,17 +62,6 @@ def test_the_settings_of_a_record_are_a_command_line_of_its_sim(name):
     assert {name: again_[name] for name in manifest["config"]} == manifest["config"]
 
 
-@pytest.mark.parametrize("name", DRAWN)
-@pytest.mark.parametrize("look", ["paper", pytest.param("slide", marks=pytest.mark.slow)])
-def test_figures_draw_in_both_styles_and_carry_their_origin(name, look, tmp_path):
-    style.use(look)
-    _, manifest = make.make(name, found.folder(DATA, name), tmp_path / name, look)
-    with Image.open(tmp_path / f"{name}.png") as picture:
-        assert manifest["hash"] in picture.info["Description"]
-        assert manifest["commit"] in picture.info["Description"]
-    assert manifest["hash"].encode() in (tmp_path / f"{name}.pdf").read_bytes()
-
-
 @pytest.mark.parametrize("name", [name for name in DRAWN if name not in found.DRAWN_FROM])
 def test_figures_state_their_numbers(name):
     data, _ = records.read(DATA / name)
@@ -101,95 +75,6 @@ def test_figures_state_their_numbers(name):
         assert (row.predicted is None) == (row.verdict == "measured")
         assert row.predicted is None or math.isfinite(row.predicted)
         assert compare.reproduced(row, row)
-
-
-class _Checker(HTMLParser):
-    """Open and close tags match; ids are unique; addresses are collected."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.ids, self.addresses, self.styles = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.addresses += [given[name] for name in ("src", "href", "action", "data") if name in given]
-        self.ids += [given["id"]] if "id" in given else []
-        self.styles.append(given.get("style") or "")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def test_the_page_is_whole_and_fetches_nothing(page):
-    checker = _Checker()
-    checker.feed(page)
-    checker.close()
-    assert checker.open == []
-    assert len(set(checker.ids)) == len(checker.ids)
-    local = {f"#{name}" for name in checker.ids}
-    assert [a for a in checker.addresses if not a.startswith("data:") and a not in local] == []
-    assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", page) == []
-    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|<script[^>]+src", page)
-    assert len(page.encode()) < 5_000_000
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_the_page_has_every_figure_with_its_claim_and_numbers(name, page):
-    data, manifest = records.read(found.folder(DATA, name))
-    section = page.split(f'<section id="figure-{name}">', 1)[1].split("</section>", 1)[0]
-    assert manifest["hash"] in section
-    assert manifest["commit"][:12] in section
-    claim = " ".join(make.script(name).__doc__.split("\n\n")[0].split())
-    assert html.escape(claim) in section
-    (picture,) = re.findall(r'src="data:image/webp;base64,([^"]+)"', section)
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        assert np.ptp(np.asarray(image.convert("L"))) > 200
-    for row in found.rows(name, data):
-        for cell in compare.cells(row):
-            assert html.escape(cell) in section
-
-
-def test_the_page_has_the_errata_and_every_claim(page):
-    data, _ = records.read(DATA / "verify")
-    rows = compare.kept(data)
-    for row in rows:
-        assert html.escape(row.claim) in page
-    errata = page.split('<section id="errata">', 1)[1].split("</section>", 1)[0]
-    printed = [row for row in rows if row.printed is not None]
-    assert {row.erratum for row in printed} == set(range(1, 8))
-    for row in printed:
-        assert html.escape(row.claim) in errata
-
-
-def test_the_page_knows_every_cell_of_the_phase_diagram(page):
-    data, _ = records.read(DATA / "phase_diagram")
-    cells, _ = records.read(DATA / "phase_cells")
-    facts = json.loads(page.split('id="facts">', 1)[1].split("</script>", 1)[0])
-    x, y = data.attrs["x"], data.attrs["y"]
-    assert facts["x"]["values"] == data[x].values.tolist()
-    assert facts["y"]["values"] == data[y].values.tolist()
-    count = data.sizes[x] * data.sizes[y]
-    assert page.count('class="cell"') == len(facts["cells"]) == count
-    (index,) = [shown for shown in facts["observables"] if shown["name"] == "train_index"]
-    expected = data["train_index"].mean("seed").transpose(y, x).values.ravel()
-    np.testing.assert_allclose(index["mean"], expected, rtol=1e-3)
-    opened = cells["columns"].transpose(y, x, ...).values.reshape(count, *cells["columns"].shape[2:])
-    for cell, columns in zip(facts["cells"], opened, strict=True):
-        alive = columns[np.any(columns != 0, axis=1)]
-        shown = np.reshape(cell["columns"], (-1, columns.shape[1])) * cell["size"] / 99
-        assert shown.shape == alive.shape
-        np.testing.assert_allclose(
-            np.sort(np.linalg.norm(shown, axis=1)),
-            np.sort(np.linalg.norm(alive, axis=1)),
-            atol=cell["size"] / 99 * np.sqrt(columns.shape[1]),
-        )
 
 
 def test_the_opened_nets_are_those_of_the_map():

@@ -22,7 +22,7 @@ SLOW = {"trained"}
 
 
 def _holds(found: compare.Row, committed: compare.Row) -> bool:
-    """Judged in the same way as in the record, and a number where nothing is predicted, agreement where something is."""
+    """Judged in the same way as in the record; a number where nothing is predicted, agreement where something is."""
     same = (found.relation, found.erratum, found.printed is None) == (
         committed.relation,
         committed.erratum,
