@@ -4,6 +4,7 @@ Every run is `sims.finite_size` with two curves, forked from one process that ha
 spent on the run. `python tests/test_reliability.py 20` kills one run at that many random moments.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -128,44 +129,43 @@ def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_bits(runs, wh
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_an_interruption_at_any_time_is_one_sentence_and_loses_nothing(runs, whole, name):
-    """At the start, in the middle, and while the second chunk, the data and the manifest are written."""
-    number = getattr(signal, name)
-    word = {"SIGTERM": "terminated", "SIGINT": "interrupted"}[name]
+def test_an_interruption_at_any_time_is_one_sentence_and_loses_nothing(runs, whole):
+    """At the start, in the middle, and while the second chunk, the data and the manifest are written.
+
+    Terminated and interrupted in turn: both signals have one handler.
+    """
+    kinds = itertools.cycle(((signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")))
     writes = CHUNKS + 2  # and the data and the manifest
     # writes are counted anew in every run, and the chunks that are there are not written again
     moments = [{"delay": 0.1}, {"after_chunks": 1}, *({"at_write": at} for at in (2, 1, 2))]
-    for moment in moments:
-        ((code, said),) = runs.run(name, signal=int(number), **moment)
+    for moment, (number, word) in zip(moments, kinds, strict=False):
+        ((code, said),) = runs.run("stopped", signal=int(number), **moment)
         if code == -number:  # before the sim took over
             assert moment == {"delay": 0.1}
             continue
         left = NOTHING if moment == {"delay": 0.1} else KEPT
         assert (code, said.strip().splitlines()[-1]) == (128 + number, f"finite_size: {word}; {left}"), said
         assert "Traceback" not in said
-        assert not _partials(runs.folder / name)
-    left = writes - len(runs.chunks(name))
-    for at in (left - 1, 2):  # the data, then the manifest behind it
-        ((code, said),) = runs.run(name, signal=int(number), at_write=at)
+        assert not _partials(runs.folder / "stopped")
+    left = writes - len(runs.chunks("stopped"))
+    for at, (number, _) in zip((left - 1, 2), kinds, strict=False):  # the data, then the manifest behind it
+        ((code, said),) = runs.run("stopped", signal=int(number), at_write=at)
         assert code == 128 + number, said
-        assert not (runs.folder_of(name) / "manifest.json").exists()
-        assert len(runs.chunks(name)) == CHUNKS
-    assert runs.run(name)[0][0] == 0
-    assert runs.record(name).identical(whole)
+        assert not (runs.folder_of("stopped") / "manifest.json").exists()
+        assert len(runs.chunks("stopped")) == CHUNKS
+    assert runs.run("stopped")[0][0] == 0
+    assert runs.record("stopped").identical(whole)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 3])
-def test_of_several_runs_of_one_record_one_makes_it_and_the_others_say_so(runs, whole, count):
-    out = f"together-{count}"
-    ended = runs.run(out, count=count)
+def test_of_several_runs_of_one_record_one_makes_it_and_the_others_say_so(runs, whole):
+    ended = runs.run("together", count=3)
     codes = [code for code, _ in ended]
     assert codes.count(0) >= 1
     for code, said in ended:
         assert code == 0 or "is being computed by another process" in said, said
         assert "Traceback" not in said
-    assert runs.record(out).identical(whole)
+    assert runs.record("together").identical(whole)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dae_theory import records
-from sims import phase_diagram
+from sims import finite_size, phase_diagram
 from sims.launch import cluster, main, options, processes
 
 ROOT = Path(__file__).parent.parent
@@ -115,13 +115,11 @@ def scheduler():
 
 @pytest.mark.slow
 def test_workers_of_a_running_scheduler_give_the_same_record(scheduler, tmp_path):
-    def run(out: str, *more: str) -> records.Record:
-        process = _started("-m", "sims.finite_size", *FEW, "--out", str(tmp_path / out), *more)
-        errors = process.communicate(timeout=300)[1]
-        assert process.returncode == 0, errors
-        return records.read(next((tmp_path / out).rglob("manifest.json")).parent)[0]
-
-    shared, alone = run("shared", "--scheduler", scheduler), run("alone")
+    process = _started("-m", "sims.finite_size", *FEW, "--out", str(tmp_path / "shared"), "--scheduler", scheduler)
+    alone = main(finite_size.SIM, [*FEW, "--out", str(tmp_path / "alone")]).read()
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode == 0, errors
+    shared = records.read(next((tmp_path / "shared").rglob("manifest.json")).parent)[0]
     assert set(shared.data_vars) == set(alone.data_vars)
     np.testing.assert_allclose(shared["index"], alone["index"], rtol=1e-3)
 
