@@ -1,5 +1,7 @@
 """Against false alarms: covariances by sample and by group, intervals of a whole table, baselines, few positives."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -123,12 +125,29 @@ def test_permuted_labels_give_the_areas_of_each_labelling(rng, per):
     alone, gaps = permuted.chance(found), permuted.chance_of_difference(found)
     for number, kind in enumerate(kinds):
         one = detection.areas(scores, kind[groups], groups=groups)
-        np.testing.assert_allclose(found.estimates[number], one.estimates, rtol=1e-12)
-        np.testing.assert_allclose(found.positive[number] + found.negative[number], one.influence, atol=1e-14)
-        np.testing.assert_allclose(alone[number], one.chance(), rtol=1e-9)
+        np.testing.assert_allclose(found.estimates[:, number], one.estimates, rtol=1e-12)
+        np.testing.assert_allclose(found.influence[:, :, number], one.influence.T, atol=1e-14)
+        np.testing.assert_allclose(alone[:, number], one.chance(), rtol=1e-9)
         for row in range(2):
-            ends = one.difference(row, row + 2, level=1 - gaps[number, row])
+            np.testing.assert_allclose(gaps[row, number], one.chance_of_difference(row, row + 2), rtol=1e-8)
+            ends = one.difference(row, row + 2, level=1 - gaps[row, number])
             np.testing.assert_allclose(min(abs(ends.low), abs(ends.high)), 0, atol=1e-8)
+
+
+def test_of_all_labellings_of_a_few_groups_no_more_alarm_than_stated(rng):
+    """4 and 4 groups have 70 labellings, so tables tie with their permutations: one as improbable must not alarm."""
+    labellings = [np.isin(np.arange(8), kept) for kept in itertools.combinations(range(8), 4)]
+    alarms, tables = 0, 4
+    keys = [jax.random.key(number) for number in range(tables + 1)]
+    for table in range(tables):
+        scores = rng.standard_normal((1, 8))
+        level = detection.permutation_level(keys[table], scores, labellings[0])
+        for labels in labellings:
+            interval = detection.areas(scores, labels).interval(0, level=level)
+            alarms += not interval.low <= 0.5 <= interval.high
+    assert alarms > 0
+    assert alarms / (70 * tables) <= 0.05  # two labellings of 70 separate, two more would be too many
+    assert detection.permutation_level(keys[-1], rng.standard_normal((1, 8)), labellings[0], permutations=9) > 1 - 1e-12
 
 
 def test_a_separating_score_has_an_interval_with_width(rng):

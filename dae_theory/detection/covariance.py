@@ -50,7 +50,7 @@ class Areas:
     @property
     def freedom(self) -> np.ndarray:
         """Degrees of freedom of each standard error, (c,): Welch's, from the groups of either class."""
-        return _welch([self.positive, self.negative], self.counts)
+        return welch(*(np.sum(part**2, axis=0) for part in (self.positive, self.negative)), self.counts)
 
     @property
     def covariance(self) -> np.ndarray:
@@ -80,27 +80,29 @@ class Areas:
 
     def chance(self) -> np.ndarray:
         """How improbable each AUROC is at ½: one minus the level at which its `interval` ends there, (c,)."""
-        area, error = self.estimates, self.standard_errors
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.abs(scipy.special.logit(area)) * area * (1 - area) / error
-            found = 2 * scipy.stats.t.sf(ratio, self.freedom)
-        separated = 2 / scipy.special.binom(sum(self.counts), self.counts[0])
-        found = np.where((area == 0) | (area == 1), min(1.0, separated), found)
-        return np.where(area == 0.5, 1.0, found)
+        return chance_of_area(self.estimates, self.standard_errors, self.freedom, self.counts)
 
     def difference(self, row: int, other: int, *, level: float = 0.95) -> roc.Interval:
         """A_row − A_other = δ with the paired standard error s = √(cov_rr + cov_oo − 2 cov_ro), by Student's t,
         symmetric in artanh δ, whose standard error is s/(1 − δ²): so it stays inside (−1, 1).
         """
         roc.check_level(level)
-        gap = float(self.estimates[row] - self.estimates[other])
-        error = float(np.linalg.norm(self.influence[:, row] - self.influence[:, other]))
+        gap, error, freedom = self._gap(row, other)
         if error == 0:
             return roc.Interval(estimate=gap, low=gap, high=gap, standard_error=error)
-        parts = [part[:, [row]] - part[:, [other]] for part in (self.positive, self.negative)]
-        reach = _reach(level, _welch(parts, self.counts)[0]) * error / (1 - gap**2)
+        reach = _reach(level, freedom) * error / (1 - gap**2)
         low, high = np.tanh(np.arctanh(gap) + np.array([-reach, reach]))
         return roc.Interval(estimate=gap, low=float(low), high=float(high), standard_error=error)
+
+    def chance_of_difference(self, row: int, other: int) -> float:
+        """How improbable a difference is at 0: one minus the level at which its interval ends there."""
+        return float(chance_of_gap(*(np.asarray(number) for number in self._gap(row, other))))
+
+    def _gap(self, row: int, other: int) -> tuple[float, float, float]:
+        """A difference, its paired standard error and degrees of freedom."""
+        parts = [part[:, row] - part[:, other] for part in (self.positive, self.negative)]
+        freedom = welch(*(np.sum(part**2) for part in parts), self.counts)
+        return float(self.estimates[row] - self.estimates[other]), float(np.linalg.norm(sum(parts))), float(freedom)
 
 
 def separating_bound(memorized: int, others: int, *, level: float = 0.95) -> float:
@@ -135,10 +137,27 @@ def separating_bound(memorized: int, others: int, *, level: float = 0.95) -> flo
     return min(bound(m, n), bound(n, m))
 
 
-def _welch(parts: list[np.ndarray], counts: tuple[int, int]) -> np.ndarray:
-    first, second = (np.sum(part**2, axis=0) for part in parts)
+def welch(first: Any, second: Any, counts: tuple[int, int]) -> Any:
+    """Degrees of freedom of a sum of two variances, each estimated from as many groups as `counts` says."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return (first + second) ** 2 / (first**2 / (counts[0] - 1) + second**2 / (counts[1] - 1))
+
+
+def chance_of_area(area: np.ndarray, error: np.ndarray, freedom: np.ndarray, counts: tuple[int, int]) -> np.ndarray:
+    """One minus the level at which `Areas.interval` ends at ½: 2P(T > |logit A| A(1 − A)/s), T Student's."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.abs(scipy.special.logit(area)) * area * (1 - area) / error
+        found = 2 * scipy.stats.t.sf(ratio, freedom)
+    found = np.where(error == 0, 0.0, found)
+    separated = min(1.0, 2 / scipy.special.binom(sum(counts), counts[0]))
+    return np.where(area == 0.5, 1.0, np.where((area == 0) | (area == 1), separated, found))
+
+
+def chance_of_gap(gap: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """One minus the level at which `Areas.difference` ends at 0: 2P(T > |artanh δ|(1 − δ²)/s)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = 2 * scipy.stats.t.sf(np.abs(np.arctanh(gap)) * (1 - gap**2) / error, freedom)
+    return np.where(gap == 0, 1.0, np.where(error == 0, 0.0, found))
 
 
 def _reach(level: float, freedom: float) -> float:
