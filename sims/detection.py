@@ -144,11 +144,9 @@ def resolve(config: Config) -> Config:
         raise Refusal(f"--components and --duplicates must be at most d + 1 = {room} together; got {together}")
     if config.others > config.many:
         raise Refusal(f"--others must be at most --many = {config.many}; got {config.others}")
-    config = replace(config, pictures=config.pictures.resolved())
     check_deep(config, size=config.pictures.size, width="deep_width")
-    needed = config.image_duplicates + config.many + config.others
-    config.pictures.check_count(needed, "--image-duplicates, --many and --others (fresh ones) together", center=True)
-    return config
+    counts = {"image_duplicates": config.image_duplicates, "many": config.many, "others": config.others}
+    return replace(config, pictures=config.pictures.enough(counts))
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:

@@ -131,11 +131,9 @@ def resolve(config: Config) -> Config:
     limits.at_least(config, image_duplicates=12, image_copies=2, once=12, fresh=12, image_width=16, draws=1)
     limits.at_least(config, image_steps=1, deep_steps=1)
     limits.above_zero(config, "image_noise_std")
-    config = replace(config, pictures=config.pictures.resolved())
     check_deep(config, size=config.pictures.size, width="deep_width")
-    needed = config.image_duplicates + config.once + config.fresh
-    config.pictures.check_count(needed, "--image-duplicates, --once and --fresh together", center=True)
-    return config
+    counts = {"image_duplicates": config.image_duplicates, "once": config.once, "fresh": config.fresh}
+    return replace(config, pictures=config.pictures.enough(counts))
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:

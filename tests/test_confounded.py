@@ -7,7 +7,7 @@ import pytest
 
 from dae_theory import representation
 from sims import confounders, controls
-from sims.measures import confounded, confounding
+from sims.measures import confounded, confounding, controlled
 from sims.nets.convolutional import convolutional_network
 
 
@@ -76,7 +76,7 @@ def test_a_convolutional_net_without_biases_is_homogeneous_and_sees_a_neighbourh
 
 def test_columns_are_of_the_kinds_that_the_figure_shows():
     names = {"first/std": "std", "last/gini σ=0.1": "scale-free", "denoising_loss σ=0.1": "loss", "input_norm": "input"}
-    assert {name: controls.kind_of(name) for name in names} == names
+    assert {name: controlled.kind_of(name) for name in names} == names
     assert set(controls.BEFORE) == set(controls.CONTROLS)
     assert set(confounders.NETS) == {"two-layer", "relu", "convolutional"}
     assert set(confounded.REPRESENTATION) <= set(representation.ORIENTATION)

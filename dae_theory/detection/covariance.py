@@ -50,7 +50,7 @@ class Areas:
     @property
     def freedom(self) -> np.ndarray:
         """Degrees of freedom of each standard error, (c,): Welch's, from the groups of either class."""
-        return welch(*(np.sum(part**2, axis=0) for part in (self.positive, self.negative)), self.counts)
+        return welch(np.sum(self.positive**2, axis=0), np.sum(self.negative**2, axis=0), self.counts)
 
     @property
     def covariance(self) -> np.ndarray:
@@ -100,9 +100,9 @@ class Areas:
 
     def _gap(self, row: int, other: int) -> tuple[float, float, float]:
         """A difference, its paired standard error and degrees of freedom."""
-        parts = [part[:, row] - part[:, other] for part in (self.positive, self.negative)]
-        freedom = welch(*(np.sum(part**2) for part in parts), self.counts)
-        return float(self.estimates[row] - self.estimates[other]), float(np.linalg.norm(sum(parts))), float(freedom)
+        first, second = (part[:, row] - part[:, other] for part in (self.positive, self.negative))
+        freedom = float(welch(np.sum(first**2), np.sum(second**2), self.counts))
+        return float(self.estimates[row] - self.estimates[other]), float(np.linalg.norm(first + second)), freedom
 
 
 def separating_bound(memorized: int, others: int, *, level: float = 0.95) -> float:

@@ -19,6 +19,7 @@ CONFOUNDERS = KINDS[2:]
 REPRESENTATION = ("std", "gini")
 SCORES = (*REPRESENTATION, "loss", "score norm", "local dimension", "kept directions", "curvature", "flattest")
 """Larger for memorized: dimension, kept directions and loss with their sign turned."""
+UNKNOWN = -1
 TIMED = 8  # samples on which the Jacobian is timed
 
 
@@ -32,6 +33,7 @@ class Subject:
         noise_std: σ at which it is asked.
         denoise: (y, σ) -> f(y), (m, d).
         activations: (y, σ) -> pooled activations by layer, each (m, p).
+        reproduced: how many memorized samples it reproduces, where that was asked.
     """
 
     x: np.ndarray
@@ -39,6 +41,7 @@ class Subject:
     noise_std: float
     denoise: Callable[[Array, Any], Array]
     activations: Callable[[Array, Any], dict[str, Array]]
+    reproduced: int = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -107,30 +110,36 @@ def compare(key: Array, found: list[Scores], kinds: list[np.ndarray]) -> xr.Data
     """AUROC of every score: memorized against ordinary and against each confounder, and confounder against ordinary.
 
     A score of a representation is that of the layer with the best AUROC, memorized against ordinary, on half of the
-    samples; all AUROCs of it are reported on the other half, those of other scores on all samples.
+    samples; all AUROCs of it are reported on the other half, those of other scores on all samples. Samples of several
+    nets are pooled, and intervals go by net. `together` are the intervals of `finds` that hold for all kinds of samples
+    at once, so that the lowest of them may be read.
 
     Args:
-        key: of the halves.
-        found: of nets of one kind, whose samples are pooled.
+        key: of the halves and the bootstrap.
+        found: of nets of one kind.
         kinds: of each net's samples.
     """
     kind = np.concatenate(kinds)
     half = np.asarray(jax.random.bernoulli(derive(key, "half"), 0.5, kind.shape))
-    pairs = [("finds", "ordinary", 0, 1)]
-    for number, name in enumerate(CONFOUNDERS, start=2):
-        pairs += [("finds", name, 0, number), ("fooled", name, number, 1)]
-    areas = {name: np.full((len(SCORES), len(KINDS) - 1, 3), np.nan) for name in ("finds", "fooled")}
+    unit = np.arange(kind.size) if len(kinds) == 1 else np.repeat(np.arange(len(kinds)), [one.size for one in kinds])
+    areas = {name: np.full((len(SCORES), len(KINDS) - 1, 3), np.nan) for name in ("finds", "together", "fooled")}
     chosen = []
     for row, name in enumerate(SCORES):
         values = np.concatenate([one.values[name] for one in found], axis=1)
         report, layer = np.ones(kind.size, dtype=bool), 0
         if len(values) > 1:
-            choosing = [_area(part, kind, 0, 1, half)[0] for part in values]
+            choosing = [_area(part, kind, unit, 0, 1, half)[0].estimates[0] for part in values]
             layer, report = int(np.argmax(choosing)), ~half
         chosen.append(found[0].layers[layer] if name in REPRESENTATION else "")
-        for which, against, positive, negative in pairs:
-            column = KINDS.index(against) - 1
-            areas[which][row, column] = _area(values[layer], kind, positive, negative, report)
+        finds = [_area(values[layer], kind, unit, 0, negative, report) for negative in range(1, len(KINDS))]
+        fooled = [_area(values[layer], kind, unit, positive, 1, report)[0] for positive in range(2, len(KINDS))]
+        influence = np.zeros((unit.max() + 1, len(finds)))
+        for column, (area, units) in enumerate(finds):
+            influence[units, column] = area.influence[:, 0]
+        level = detection.bootstrap_level(derive(key, "together", row), influence)
+        areas["finds"][row] = [_ends(area) for area, _ in finds]
+        areas["together"][row] = [_ends(area, level) for area, _ in finds]
+        areas["fooled"][row, 1:] = [_ends(area) for area in fooled]
     spent = [float(np.mean([one.seconds[name] / one.seconds["forward"] for one in found])) for name in SCORES]
     return xr.Dataset(
         {name: (("score", "against", "bound"), values) for name, values in areas.items()}
@@ -139,7 +148,14 @@ def compare(key: Array, found: list[Scores], kinds: list[np.ndarray]) -> xr.Data
     )
 
 
-def _area(values: np.ndarray, kind: np.ndarray, positive: int, negative: int, kept: np.ndarray) -> tuple[float, ...]:
+def _area(
+    values: np.ndarray, kind: np.ndarray, unit: np.ndarray, positive: int, negative: int, kept: np.ndarray
+) -> tuple[detection.Areas, np.ndarray]:
+    """AUROC of one kind against another, and the units, samples or nets, that its influence is of."""
     those = kept & np.isin(kind, (positive, negative))
-    interval = detection.areas(values[None, those], kind[those] == positive).interval(0)
+    return detection.areas(values[None, those], kind[those] == positive, groups=unit[those]), np.unique(unit[those])
+
+
+def _ends(area: detection.Areas, level: float = 0.95) -> tuple[float, float, float]:
+    interval = area.interval(0, level=level)
     return interval.estimate, interval.low, interval.high

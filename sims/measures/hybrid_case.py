@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dae_theory import model, symmetry, training
+from dae_theory import model, symmetry
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from sims import launch
 from sims.measures.cases import Case, reproduced
+from sims.nets.hybrid import hybrid_nets, hybrid_samples
 
 
 def hybrid_case(root: Array, config: Any, run: launch.Run) -> tuple[Case, np.ndarray, np.ndarray]:
@@ -25,15 +26,9 @@ def hybrid_case(root: Array, config: Any, run: launch.Run) -> tuple[Case, np.nda
         run: the launched run.
     """
     worlds = [_world(derive(root, "world", seed), config) for seed in range(config.seeds)]
-    settings = config.training.settings(
-        width=config.width, noise_std=config.noise_std, weight_decay=config.weight_decay, init_scale=0.3
-    )
     stack = jnp.asarray(np.stack([np.repeat(x, copies, axis=0) for x, copies in worlds]))
-
-    def member(point: dict[str, Array], stack: Array) -> Weights:
-        return training.train(derive(root, "relu", point["seed"]), stack[point["seed"]], settings).weights
-
-    weights = run.ensemble("relu", member, {"seed": np.arange(config.seeds)}, stack, group=1)
+    nets = hybrid_nets(root, "relu", config, run, stack)
+    weights = jax.tree.map(lambda *parts: jnp.stack(parts), *nets)
     x, copies = jnp.asarray(np.stack([x for x, _ in worlds])), np.concatenate([copies for _, copies in worlds])
     merged = jax.vmap(lambda net: symmetry.merge_parallel(net).weights)(weights)
 
@@ -55,8 +50,7 @@ def hybrid_case(root: Array, config: Any, run: launch.Run) -> tuple[Case, np.nda
         config.noise_std,
     )
     shares = []
-    for seed, (own, seen) in enumerate(worlds):
-        net = jax.tree.map(lambda w, seed=seed: jnp.asarray(np.asarray(w)[seed]), weights)
+    for seed, ((own, seen), net) in enumerate(zip(worlds, nets, strict=True)):
         one = replace(
             case,
             x=jnp.asarray(own),
@@ -71,13 +65,8 @@ def hybrid_case(root: Array, config: Any, run: launch.Run) -> tuple[Case, np.nda
 
 def _world(key: Array, config: Any) -> tuple[np.ndarray, np.ndarray]:
     """Samples and how often each is in the training set: abundant ones, duplicates, fresh ones of the clusters."""
-    components = config.mixture.components
-    parts = replace(config.mixture, components=components + config.duplicates)
     count = config.per_component + config.per_component // 3
-    samples = parts.draw(derive(key, "mixture"), clean=False).sample_balanced(derive(key, "samples"), count)
-    x = np.asarray(samples.x, np.float32)[np.argsort(np.asarray(samples.labels), kind="stable")]
-    x = x.reshape(-1, count, parts.dimension)
-    abundant, others = x[:components], x[components:, 0]  # of the other components one sample each
+    _, abundant, duplicated = hybrid_samples(key, config.mixture, config.duplicates, count)
     seen = np.where(np.arange(count) < config.per_component, 1, 0)
-    copies = np.concatenate([np.tile(seen, components), np.full(config.duplicates, config.copies)])
-    return np.concatenate([abundant.reshape(-1, parts.dimension), others]), copies
+    copies = np.concatenate([np.tile(seen, len(abundant)), np.full(config.duplicates, config.copies)])
+    return np.concatenate([abundant.reshape(-1, duplicated.shape[1]), duplicated]), copies

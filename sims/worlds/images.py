@@ -38,6 +38,19 @@ class ImagesConfig:
         if count < least:
             raise Refusal(f"--images must hold at least {least} images, {words}; {self.images} holds {count}")
 
+    def enough(self, counts: dict[str, int], *, even: bool = False) -> "ImagesConfig":
+        """`resolved`, where there are as many centred images as the options in `counts` ask for together.
+
+        Raises:
+            ValueError: as `resolved`; there are fewer; with `even`, the side is odd.
+        """
+        images = self.resolved()
+        if even and images.size % 2:
+            raise Refusal(f"--size must be even; got {images.size}")
+        *names, last = map(limits.option, counts)
+        images.check_count(sum(counts.values()), f"{', '.join(names)} and {last} together", center=True)
+        return images
+
     def load(self, *, center: bool = False) -> data.Images:
         """The images, in [−1, 1] unless centred."""
         if self.images.startswith(contents.OWN) and not self.images_digest:
