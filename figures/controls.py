@@ -1,9 +1,10 @@
 """Nets in which nothing is memorized do not alarm; where images are held by heart the loss finds them, spikiness less.
 
-Top: every row of a table, score × layer × noise level, with intervals that hold for all rows together, sorted; right of
-the dashed line a row finds memorized images. Two controls where nothing is memorized, then a convolutional net without
-biases overfitted to some images among many, as gains on the same net before. Bottom: its most and least suspicious
-images by the loss; bold orange: those it saw many times.
+Top: every row of a table, score × layer × noise level, sorted by the mean over nets (line); a point is a row of one
+net, filled where its interval, which holds for all rows of that net's table together, excludes chance: an alarm in the
+two controls where nothing is memorized, a find in convolutional nets without biases that hold a few images among many
+by heart, as gains on the same nets before. Bottom: the first of these nets, its most and least suspicious images by the
+loss; bold orange: those it saw many times.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +26,7 @@ WORDS = {
 TITLES = {
     "untrained": ("untrained net", "AUROC − ½"),
     "generalizing": ("trained on many images", "AUROC − untrained net's"),
-    "overfitted": ("overfitted to {duplicates} images", "AUROC − net's before"),
+    "overfitted": ("{duplicates} images held by heart", "AUROC − net's before"),
 }
 
 
@@ -57,15 +58,21 @@ def _kind(name: str) -> str:
 
 
 def _table(axes: Axes, data: xr.Dataset, name: str, letter: str, duplicates: int) -> None:
-    estimate = data["estimate"].values
-    for place, index in enumerate(np.argsort(estimate, kind="stable")):
-        color = COLOURS[_kind(str(data["line"].values[index]))]
-        top = 3 if color != COLOURS["scale-free"] else 2
-        axes.plot([data["low"].values[index], data["high"].values[index]], [place] * 2, color=color, lw=0.7, zorder=top)
-        axes.plot(estimate[index], place, "o", color=color, markersize=2.2, zorder=top)
+    estimate = data["estimate"].transpose("net", "line").values
+    apart = ((data["low"] > 0) | (data["high"] < 0)).transpose("net", "line").values
+    order = np.argsort(estimate.mean(axis=0), kind="stable")
+    colours = [COLOURS[_kind(str(line))] for line in data["line"].values]
+    axes.plot(estimate.mean(axis=0)[order], np.arange(order.size), color="0.35", lw=0.8, zorder=1)
+    for place, index in enumerate(order):
+        color, top = colours[index], 2 if colours[index] == COLOURS["scale-free"] else 3
+        for mask, face, size in ((apart[:, index], color, 7), (~apart[:, index], "none", 3)):
+            values = estimate[mask, index]
+            axes.scatter(values, np.full(values.size, place), size, face, edgecolors=color, linewidths=0.4, zorder=top)
     axes.axvline(0, color="0.35", linestyle="--", linewidth=0.9)
     title, label = TITLES[name]
-    alarms, found = int(data["alarms"].sum()), int((data["low"] > 0).sum())
-    words = f"{alarms} of {data.sizes['line']} rows alarm" if name != "overfitted" else f"{found} rows find them"
+    nets = len(estimate)
+    words = f"{int(apart.sum())} of {nets} × {order.size} rows alarm"
+    if name == "overfitted":
+        words = f"{int((data['low'] > 0).all('net').sum())} rows find them in all {nets} nets"
     style.panel_letter(axes, letter, f"{title.format(duplicates=duplicates)}:\n{words}")
     axes.set(xlabel=label, yticks=[])

@@ -2,6 +2,9 @@
 
 import functools
 import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -78,6 +81,21 @@ class Transformer(torch.nn.Module):
         return self.out(self.block(h)).reshape(x.shape)
 
 
+class Residual(torch.nn.Module):
+    """A block before whose layers stands a LayerNorm, GELU as a function, one layer rectified in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside, self.norm = torch.nn.Linear(64, 8), torch.nn.LayerNorm(8)
+        self.wide, self.narrow = torch.nn.Linear(8, 16), torch.nn.Linear(16, 8)
+        self.last, self.out = torch.nn.Linear(8, 8), torch.nn.Linear(8, 64)
+
+    def forward(self, x):
+        h = self.inside(x.reshape(len(x), -1))
+        h = h + self.narrow(functional.gelu(self.wide(self.norm(h))))
+        return self.out(functional.relu(self.last(h), inplace=True)).reshape(x.shape)
+
+
 def _of_noise(net, y, noise_std):
     return y - noise_std[:, None, None, None] * net(y, noise_std)
 
@@ -85,7 +103,8 @@ def _of_noise(net, y, noise_std):
 FOREIGN = {
     "functional": (Functional, {}, ["first", "second"]),
     "normalized": (Normalized, {}, ["body.2"]),
-    "shared": (Shared, {}, ["inside", "norm"]),
+    "shared": (Shared, {}, ["norm"]),
+    "residual": (Residual, {}, ["wide", "narrow", "last"]),
     "transformer": (Transformer, {"predict": _of_noise}, ["block.activation"]),
 }
 
@@ -123,7 +142,7 @@ def test_foreign_modules_are_scored_in_one_call_and_stay_bit_identical(rng, kind
     assert _same(_state(model), before)
     assert adapter.default_names(model, images, 0.1, settings.get("predict")) == names
     layers = list(dict.fromkeys(column.name.split("/")[0] for column in table.columns if "/" in column.name))
-    assert layers == (["inside", "norm", "norm#2"] if kind == "shared" else names)
+    assert layers == (["norm", "norm#2"] if kind == "shared" else names)
     assert {"pixel_std", "input_norm", "denoising_loss σ=0.1", "denoising_loss σ=0.5"} <= {
         c.name for c in table.columns
     }
@@ -241,6 +260,17 @@ def test_memory_is_bounded_by_a_batch():
     columns = adapter.module_columns(model, Images(), noise_std=0.1, batch_size=8, statistics="std")
     assert columns[0].scores.shape == (600,)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.slow
+def test_scoring_costs_at_most_a_tenth_more_than_the_forward_passes():
+    """Of a net of some 3 ms an image; a larger cost is refuted, not proven: only the interval's lower end is held."""
+    program = Path(__file__).parent / "scoring_cost.py"
+    said = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True).stdout
+    milliseconds, ratio, low, high = (float(word) for word in said.split())
+    print(f"{milliseconds:.2f} ms an image, scored {ratio:.3f} [{low:.3f}, {high:.3f}] times as long")
+    assert milliseconds > 1
+    assert 0.9 < low <= 1.10
 
 
 def test_refusals(rng, refused):

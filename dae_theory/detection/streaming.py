@@ -3,7 +3,7 @@
     y = x + σ ε,   f(y) and the activations h_l(y) of every layer l,   scores of the pooled h_l.
 
 Noise belongs to the seed, the level and the image's place in the list, so the batch size changes no draw. One batch is
-held at a time; of the activations only their scores are kept.
+held at a time; pooled activations of a layer wait until they are worth a call, and only their scores are kept.
 """
 
 import time
@@ -21,6 +21,7 @@ from dae_theory.detection.columns import Column
 from dae_theory.detection.evaluation import evaluate
 from dae_theory.detection.table import ScoreTable
 
+_WAITING = 2**15  # numbers of a layer that wait for their scores: small batches one by one cost more than their scores
 Forward = Callable[[np.ndarray, float], tuple[Any, Mapping[str, Any]]]
 
 
@@ -53,11 +54,12 @@ def batches(images: Any, size: int) -> Iterator[tuple[int, np.ndarray]]:
 
 def noised(batch: np.ndarray, noise_std: float, seed: int, level: int, start: int) -> np.ndarray:
     """x + σ ε of images from index `start` on, (b, ...)."""
-    noise = [
-        np.random.default_rng([seed, level, start + index]).standard_normal(batch.shape[1:], dtype=np.float32)
-        for index in range(len(batch))
-    ]
-    return batch + np.asarray(noise_std, batch.dtype) * np.stack(noise).astype(batch.dtype)
+    noise = np.empty(batch.shape, np.float32)
+    for index in range(len(batch)):
+        np.random.default_rng([seed, level, start + index]).standard_normal(
+            dtype=np.float32, out=noise[index : index + 1]
+        )
+    return batch + np.asarray(noise_std, batch.dtype) * noise.astype(batch.dtype, copy=False)
 
 
 def stream_columns(
@@ -101,9 +103,17 @@ def stream_columns(
     if not hasattr(images, "__len__") or len(images) == 0:
         raise Refusal(f"images must be a non-empty sequence of images; got {type(images).__name__}")
     parts: dict[str, list[np.ndarray]] = {}
+    waiting: dict[tuple[str, str], list[np.ndarray]] = {}
 
     def keep(name: str, values: Any) -> None:
         parts.setdefault(name, []).append(np.asarray(values, dtype=float))
+
+    def score(least: int) -> None:
+        for (layer, suffix), rows in waiting.items():
+            if rows and len(rows) * rows[0].size >= least:
+                for name, values in _scores(layer, np.concatenate(rows), statistics).items():
+                    keep(f"{layer}/{name}{suffix}", values)
+                rows.clear()
 
     spent = 0.0
     for start, batch in batches(images, batch_size):
@@ -113,8 +123,11 @@ def stream_columns(
             began = time.perf_counter()
             denoised, activations = forward(y, level)
             for layer, h in activations.items():
-                for name, values in _scores(layer, h, len(batch), statistics).items():
-                    keep(f"{layer}/{name}{suffix}", values)
+                if (layer, suffix) not in waiting:  # columns stand in the order of the pass, whoever waits longer
+                    waiting[layer, suffix] = []
+                    parts |= {f"{layer}/{name}{suffix}": [] for name in statistics}
+                waiting[layer, suffix].append(_pooled(layer, h, len(batch)))
+            score(_WAITING)
             spent += time.perf_counter() - began
             keep(
                 f"denoising_loss{suffix}",
@@ -122,6 +135,9 @@ def stream_columns(
             )
         keep("pixel_std", detectors.pixel_std(batch))
         keep("input_norm", detectors.input_norm(batch))
+    began = time.perf_counter()
+    score(0)
+    spent += time.perf_counter() - began
     seconds = spent / (len(images) * len(levels))
     controls = ("pixel_std", "input_norm", "denoising_loss")
     return [
@@ -160,11 +176,16 @@ def names_of(statistics: Any) -> tuple[str, ...]:
     return names
 
 
-def _scores(layer: str, h: Any, count: int, statistics: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Oriented scores of pooled activations (b, p)."""
-    h = h if isinstance(h, np.ndarray) else np.asarray(representation.as_array("activations", h))
+def _pooled(layer: str, h: Any, count: int) -> np.ndarray:
+    """A copy of pooled activations (b, p), since they wait."""
+    h = np.array(h if isinstance(h, np.ndarray) else representation.as_array("activations", h))
     if h.ndim != 2 or h.shape[0] != count:
         raise Refusal(f"activations of {layer!r} must be ({count}, p) after pooling; got {h.shape}")
+    return h
+
+
+def _scores(layer: str, h: np.ndarray, statistics: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Oriented scores of pooled activations (n, p)."""
     try:
         found = representation.numpy_scores(h, statistics)
     except ValueError as error:

@@ -20,6 +20,7 @@ KINDS = {
     "loss": "loss at the sample",
     "input": "control of the input",
 }
+ENDS = ("estimate", "low", "high")
 FOLDS = 5  # of the choice of the best score of a kind
 
 
@@ -52,34 +53,36 @@ def table(
     baseline: list[detection.Column] | None,
     seen: np.ndarray,
     held_out: np.ndarray,
-    resamples: int,
 ) -> xr.Dataset:
-    """The headline of every row along `line`, which rows alarm, and along `kind` the best score, cross-fitted."""
+    """What of a table of all samples is not chance: AUROC − ½ of every row along `line`, or its gain on a baseline,
+    with intervals that hold for all rows together; along `kind` AUROC of the best score of a kind, cross-fitted.
+    """
     kept = seen | held_out
-
-    def of(columns: list[detection.Column]) -> list[detection.Column]:
-        return [replace(column, scores=column.scores[kept]) for column in columns]
-
-    rows = detection.evaluate(
-        derive(key, "table"),
-        of(columns),
-        seen[kept],
-        baseline=None if baseline is None else of(baseline),
-        combine=False,
-        resamples=resamples,
-    ).rows
+    labels, count = seen[kept], len(columns)
+    scores = np.stack([column.scores[kept] for column in (*columns, *(baseline or ()))])
+    found = detection.areas(scores, labels)
+    level = detection.simultaneous_level(
+        derive(key, "together"), found, scores, labels, differences=baseline is not None
+    )
+    if baseline is None:
+        whole = [found.interval(row, level=level) for row in range(count)]
+        rows = np.asarray([[one.estimate, one.low, one.high] for one in whole]) - 0.5
+    else:
+        gains = [found.difference(row, row + count, level=level) for row in range(count)]
+        rows = np.asarray([[one.estimate, one.low, one.high] for one in gains])
+    own = [replace(column, scores=column.scores[kept]) for column in columns]
     best = [
         detection.cross_fit(
-            derive(key, kind), [c for c in of(columns) if kind_of(c.name) == kind], seen[kept], folds=FOLDS
+            derive(key, kind), [column for column in own if kind_of(column.name) == kind], labels, folds=FOLDS
         ).auroc
         for kind in KINDS
     ]
-    ends = ("estimate", "low", "high")
     return xr.Dataset(
-        {end: ("line", np.asarray([getattr(row.headline, end) for row in rows], np.float32)) for end in ends}
-        | {"alarms": ("line", np.asarray([row.alarms for row in rows], np.int8))}
-        | {"best": (("kind", "bound"), np.asarray([[getattr(one, end) for end in ends] for one in best]))},
-        coords={"line": [row.name for row in rows], "kind": list(KINDS), "bound": list(ends)},
+        {
+            **{end: ("line", rows[:, place].astype(np.float32)) for place, end in enumerate(ENDS)},
+            "best": (("kind", "bound"), np.asarray([[getattr(one, end) for end in ENDS] for one in best])),
+        },
+        coords={"line": [column.name for column in columns], "kind": list(KINDS), "bound": list(ENDS)},
     )
 
 

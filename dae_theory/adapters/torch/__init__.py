@@ -2,7 +2,8 @@
 
 from dae_theory.adapters.torch.denoising import denoise_some
 from dae_theory.adapters.torch.hooks import add, capture, evaluating, module_names
-from dae_theory.adapters.torch.scoring import default_names, module_columns, score_module
+from dae_theory.adapters.torch.layers import default_names
+from dae_theory.adapters.torch.scoring import module_columns, score_module
 from dae_theory.adapters.torch.steering import mean_directions, steered
 
 __all__ = [

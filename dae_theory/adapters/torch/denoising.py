@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dae_theory import checks
-from dae_theory.adapters.torch.scoring import Predict, denoise, place_of, unchanged
+from dae_theory.adapters.torch.passes import Predict, denoise, place_of, unchanged
 from dae_theory.checks import Refusal
 from dae_theory.detection import streaming
 

@@ -3,9 +3,8 @@
 # Where PyTorch is not installed, pyright takes this package for it.
 # pyright: reportAttributeAccessIssue=false
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import jax
@@ -14,14 +13,11 @@ import torch
 
 from dae_theory import detection, representation
 from dae_theory.adapters.torch import hooks
+from dae_theory.adapters.torch.layers import default_names
+from dae_theory.adapters.torch.passes import Predict, denoise, place_of, unchanged
 from dae_theory.checks import Refusal
-from dae_theory.detection import streaming
 
-Predict = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], Any]
 Activation = Callable[[torch.Tensor], torch.Tensor]
-
-_NORMALIZATIONS = (torch.nn.modules.batchnorm._NormBase, torch.nn.GroupNorm, torch.nn.LayerNorm)
-_NO_NONLINEARITY = (torch.nn.MultiheadAttention, torch.nn.Softmax, torch.nn.LogSoftmax)
 
 
 def relu(h: torch.Tensor) -> torch.Tensor:
@@ -117,8 +113,9 @@ def module_columns(
         predict: From (model, noised images (b, ...), σ as a tensor (b,)) to denoised images, where the model's own call
             is another: `lambda net, y, s: net(y, s)`, or y − s ε(y, s) of a net that predicts the noise.
         names: Modules to read, as `module_names` gives them. None: the modules that are an activation function, if
-            there are any; else those with weights, without one that a normalization follows and without the last
-            called, which gives the output. A module called k times in a pass gives k layers: name, name#2, ….
+            there are any; else those with weights, without one whose output goes straight into another or into a
+            normalization (no activation function between), and without the last called, which gives the output. A
+            module called k times in a pass gives k layers: name, name#2, ….
         activation: What is applied to what a module returns. "relu": max(h, 0), since F.relu is no module and hooks see
             the signed values before it; an activation that was rectified anyway stays. None: nothing, refused where
             activations are signed, which have no spikes to speak of. A callable: whatever the net applies.
@@ -174,49 +171,6 @@ def _to_numpy(pooled: Any) -> np.ndarray:
     return np.asarray(representation.as_array("activations", pooled))
 
 
-def default_names(
-    model: torch.nn.Module, images: Any, noise_std: Sequence[float] | float, predict: Predict | None = None
-) -> list[str]:
-    """The modules that `module_columns` reads unless others are asked for, from one forward pass of the first image.
-
-    Raises:
-        ValueError: `images` is empty; the forward pass calls no module that could be read.
-    """
-    _check_model(model)
-    if len(images) == 0:
-        raise Refusal("images must hold at least one image; got none")
-    leaves = [name for name, module in model.named_modules() if name and not list(module.children())]
-    if not leaves:
-        raise Refusal(f"model must hold submodules to read; got {type(model).__name__} without any")
-    modules, order = dict(model.named_modules()), []
-
-    def noting(name: str) -> Callable[..., None]:
-        return lambda *_: order.append(name)
-
-    level = streaming.levels_of(noise_std)[0]
-    _, first = next(streaming.batches([images[0]], 1))
-    with ExitStack() as stack:
-        stack.enter_context(unchanged(model))
-        for name in leaves:
-            stack.callback(modules[name].register_forward_hook(noting(name)).remove)
-        denoise(model, predict, torch.from_numpy(first).to(**place_of(model)), level)
-    called = list(dict.fromkeys(order))
-    applied = [name for name in called if _is_activation(modules[name])]
-    if applied:
-        return applied
-    followed = {before for before, then in itertools.pairwise(order) if isinstance(modules[then], _NORMALIZATIONS)}
-    weighted = [name for name in called if any(True for _ in modules[name].parameters(recurse=False))]
-    chosen = [name for name in weighted if name not in followed][:-1]
-    if not chosen:
-        raise Refusal(f"model must have a hidden layer to read; its forward pass calls {called}: give names")
-    return chosen
-
-
-def _is_activation(module: torch.nn.Module) -> bool:
-    home = type(module).__module__
-    return home == "torch.nn.modules.activation" and not isinstance(module, _NO_NONLINEARITY)
-
-
 def _activation(activation: Any) -> Activation:
     if activation == "relu":
         return relu
@@ -234,39 +188,3 @@ def _activation(activation: Any) -> Activation:
         return h
 
     return refuse_signed
-
-
-def place_of(model: torch.nn.Module) -> dict[str, Any]:
-    """Device and dtype of the first floating parameter or buffer; the CPU in float32 where there is none."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.is_floating_point():
-            return {"device": tensor.device, "dtype": tensor.dtype}
-    return {"device": torch.device("cpu"), "dtype": torch.float32}
-
-
-def denoise(model: torch.nn.Module, predict: Predict | None, y: torch.Tensor, level: float) -> torch.Tensor:
-    """f(y) by the model's own call or by `predict`: the first tensor of what is returned."""
-    if predict is None:
-        output = model(y)
-    else:
-        output = predict(model, y, torch.full((len(y),), level, device=y.device, dtype=y.dtype))
-    return hooks.first_tensor("model", output)
-
-
-@contextmanager
-def unchanged(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation without gradients inside; afterwards flags, buffers and torch's random state are what they were."""
-    _check_model(model)
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices), hooks.evaluating(model):
-        try:
-            yield
-        finally:
-            for buffer, before in buffers:
-                buffer.copy_(before)
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, torch.nn.Module):
-        raise Refusal(f"model must be a torch.nn.Module; got {type(model).__name__}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from dae_theory import checks
-from dae_theory.adapters.torch import hooks, scoring
+from dae_theory.adapters.torch import hooks, passes
 from dae_theory.checks import Refusal
 from dae_theory.detection import streaming
 
@@ -62,8 +62,8 @@ def mean_directions(
     if len(images) == 0:
         raise Refusal("images must hold at least one image; got none")
     sums: dict[str, torch.Tensor] = {}
-    with scoring.unchanged(model), hooks.reading(model, names, lambda h: h.detach().double().sum(0).cpu()) as captured:
-        place = scoring.place_of(model)
+    with passes.unchanged(model), hooks.reading(model, names, lambda h: h.detach().double().sum(0).cpu()) as captured:
+        place = passes.place_of(model)
         for _, batch in streaming.batches(images, batch_size):
             _output(model, run, torch.from_numpy(batch).to(**place))
             for name, calls in captured.items():
@@ -117,8 +117,8 @@ def steered(
     """
 
     def respond(strength: float) -> torch.Tensor:
-        with scoring.unchanged(model), hooks.add(model, directions, strength, channel_axis=channel_axis):
-            return _output(model, run, torch.as_tensor(y).to(**scoring.place_of(model))).detach().cpu()
+        with passes.unchanged(model), hooks.add(model, directions, strength, channel_axis=channel_axis):
+            return _output(model, run, torch.as_tensor(y).to(**passes.place_of(model))).detach().cpu()
 
     return respond
 
