@@ -48,8 +48,11 @@ class Silenced:
 
     @property
     def carried(self) -> Float[Array, " counts"]:
-        """mean Δ_k / mean S: the share of what the layer holds of these samples that k neurons carry."""
-        return jnp.mean(self.own, axis=0) / jnp.mean(self.empty - self.loss)
+        """mean Δ_k / mean S, what k neurons carry of what the layer holds of these samples; NaN where that is nothing,
+        S ≤ 0.
+        """
+        stored = jnp.mean(self.empty - self.loss)
+        return jnp.where(stored > 0, jnp.mean(self.own, axis=0) / stored, jnp.nan)
 
 
 def silence(

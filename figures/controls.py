@@ -39,7 +39,9 @@ def draw(data: xr.Dataset) -> Figure:
     for letter, axes, name in zip("abc", panels, TITLES, strict=True):
         _table(axes, data.sel(control=name), name, letter, data.attrs["duplicates"])
     panels[0].set_ylabel("rows of the table, sorted")
-    handles = [Line2D([], [], color=color, marker="o", label=WORDS[kind]) for kind, color in COLOURS.items()]
+    handles = [
+        Line2D([], [], color=color, marker="o", linestyle="", label=WORDS[kind]) for kind, color in COLOURS.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize="small")
     half = -(-data.sizes["shown"] // 2)
     inner = grid[1].subgridspec(1, 2)

@@ -158,10 +158,6 @@ def _subjects(root: Array, config: Config, run: launch.Run) -> dict[str, list[co
     )
     net = config.net.train(derive(root, "net"), images, run)[-1]
 
-    def pooled(y: Array, noise_std: Any) -> dict[str, Array]:
-        hidden = net.activations(y, noise_std)
-        return {name: representation.spatial_max(hidden[name]) for name in LAYERS}
-
     level, rows = config.image_noise_std, np.flatnonzero(images.copies > 1)
     back = [
         int(controlled.reproduced(derive(root, "reproduced", number), one, images, rows, level).sum())
@@ -169,9 +165,22 @@ def _subjects(root: Array, config: Config, run: launch.Run) -> dict[str, list[co
     ]
     return {
         "two-layer": _two_layer(derive(root, "two-layer"), config, run),
-        "relu": [confounded.Subject(x, kinds, level, relu.denoise, relu.activations, back[0])],
-        "convolutional": [confounded.Subject(x, kinds, level, net.denoise, pooled, back[1])],
+        "relu": [confounded.Subject(x, kinds, level, relu, _denoise, _activations, back[0])],
+        "convolutional": [confounded.Subject(x, kinds, level, net, _denoise, _pooled, back[1])],
     }
+
+
+def _denoise(net: Any, y: Array, noise_std: Any) -> Array:
+    return net.denoise(y, noise_std)
+
+
+def _activations(net: Any, y: Array, noise_std: Any) -> dict[str, Array]:
+    return net.activations(y, noise_std)
+
+
+def _pooled(net: Any, y: Array, noise_std: Any) -> dict[str, Array]:
+    hidden = net.activations(y, noise_std)
+    return {name: representation.spatial_max(hidden[name]) for name in LAYERS}
 
 
 def _of_images(key: Array, config: Config, images: ImageSet) -> tuple[np.ndarray, np.ndarray]:
@@ -190,15 +199,16 @@ def _of_images(key: Array, config: Config, images: ImageSet) -> tuple[np.ndarray
 def _two_layer(key: Array, config: Config, run: launch.Run) -> list[confounded.Subject]:
     """Nets of their own mixtures, with samples of every kind."""
     worlds = [_world(derive(key, "world", seed), config) for seed in range(config.seeds)]
+
+    def denoise(net: model.Weights, y: Array, _: Any) -> Array:
+        return model.denoise(net, y)
+
+    def activations(net: model.Weights, y: Array, _: Any) -> dict[str, Array]:
+        return {"hidden": model.represent(net, y)}
+
     nets = hybrid_nets(key, "two-layer", config, run, jnp.asarray(np.stack([stack for stack, _, _ in worlds])))
     return [
-        confounded.Subject(
-            x,
-            kinds,
-            config.noise_std,
-            lambda y, _, net=net: model.denoise(net, y),
-            lambda y, _, net=net: {"hidden": model.represent(net, y)},
-        )
+        confounded.Subject(x, kinds, config.noise_std, net, denoise, activations)
         for (_, x, kinds), net in zip(worlds, nets, strict=True)
     ]
 

@@ -146,7 +146,7 @@ def _pictures(
     def answers(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         level = config.noise_stds[0]
         noisy = np.concatenate([detection.noised(x[k : k + 1], level, config.seed, 0, int(k)) for k in places])
-        return shown(noisy), shown(np.asarray(net.denoise(jnp.asarray(noisy), level)))
+        return shown(noisy), shown(np.asarray(controlled.denoised(net, jnp.asarray(noisy), level)))
 
     copies = images.copies[rows]
     words = {1: "seen once", 0: "held out"}

@@ -40,12 +40,12 @@ def test_a_denoiser_that_returns_the_nearest_stored_sample_is_found_by_loss_and_
     x, kinds = confounding.joined([stored, others[:8], others[8:16], others[16:24], others[24:28], others[28:]])
     plane = jnp.asarray(np.arange(10) < 2, jnp.float32)
 
-    def denoise(y, _):
+    def denoise(_, y, noise_std):
         gap = jnp.sum((y[:, None] - jnp.asarray(stored)[None]) ** 2, axis=-1)
         nearest = jnp.asarray(stored)[jnp.argmin(gap, axis=1)]
         return jnp.where(jnp.min(gap, axis=1, keepdims=True) < 9, nearest, y * plane[None])
 
-    subject = confounded.Subject(x, kinds, 0.1, denoise, lambda y, _: {"hidden": jax.nn.relu(y)})
+    subject = confounded.Subject(x, kinds, 0.1, None, denoise, lambda _, y, noise_std: {"hidden": jax.nn.relu(y)})
     found = confounded.scores(jax.random.key(3), subject, 2)
     compared = confounded.compare(jax.random.key(4), [found], [kinds])
     assert compared.sizes["score"] == len(confounded.SCORES)
@@ -56,6 +56,15 @@ def test_a_denoiser_that_returns_the_nearest_stored_sample_is_found_by_loss_and_
     np.testing.assert_array_equal(found.values["kept directions"][0], -np.where(kinds == 0, 0, 2))
     np.testing.assert_allclose(found.values["flattest"][0], np.where(kinds == 0, 100, 0), atol=1e-3)
     assert compared["cost"].sel(score="loss") == 1
+    single, together = compared["finds"], compared["together"]
+    assert (together.sel(bound="low") <= single.sel(bound="low")).all()
+    assert (together.sel(bound="estimate") == single.sel(bound="estimate")).all()
+    # Three nets alike: pooled, the AUROC of one, and as nets are the units and do not vary, nothing is uncertain.
+    alike = confounded.compare(jax.random.key(5), [found] * 3, [kinds] * 3)["fooled"].sel(score="score norm")
+    np.testing.assert_allclose(
+        alike.sel(bound="estimate"), compared["fooled"].sel(score="score norm", bound="estimate")
+    )
+    np.testing.assert_allclose(alike.sel(bound="high"), alike.sel(bound="low"), atol=1e-6)
 
 
 def test_a_convolutional_net_without_biases_is_homogeneous_and_sees_a_neighbourhood():

@@ -170,14 +170,14 @@ def layered_measures(key: Array, net: Layered, x: Mapping[str, np.ndarray], how:
     for layer in range(net.depth):
         found, (again, fewer), neurons = _layer(key, net, rows, layer, how)
         part = fields(found) | {"pull": ((), pull)}
-        stored = np.asarray(part["stored"][1])
-        losses = [float(jnp.mean(fewer[kind].loss)) for kind in KINDS]
-        merged = np.stack([np.asarray(again[kind]) - loss for kind, loss in zip(KINDS, losses, strict=True)])
-        merged = merged / stored[:, None]
+        losses = np.asarray([float(jnp.mean(fewer[kind].loss)) for kind in KINDS])
+        stored = np.asarray([float(jnp.mean(fewer[kind].empty)) for kind in KINDS]) - losses
+        excess = np.stack([np.asarray(again[kind]) for kind in KINDS]) - losses[:, None]
+        merged = excess / stored[:, None]
         part["lost"] = (("version", "kind", "share"), np.stack([part["lost"][1], merged]))
         both = [part["carried"][1], np.stack([np.asarray(fewer[kind].carried) for kind in KINDS])]
         part["carried"] = (("version", "kind", "count"), np.stack(both))
-        part["merged_loss"] = ("kind", np.asarray(losses))
+        part["merged_loss"] = ("kind", losses)
         part["neurons"] = ("version", np.asarray(neurons))
         parts.append(part)
     return stacked(parts, how).assign_coords(
@@ -218,9 +218,10 @@ def _network_layer(
 
 
 def _ends(own: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """95 % bootstrap over samples of mean Δ_k / mean S, (counts, 2)."""
+    """95 % bootstrap over samples of mean Δ_k / mean S, (counts, 2); NaN where some resamples hold nothing, S ≤ 0."""
     rows = np.random.default_rng(0).integers(0, len(stored), (2000, len(stored)))
-    shares = own[rows].mean(axis=1) / stored[rows].mean(axis=1)[:, None]
+    held = stored[rows].mean(axis=1)[:, None]
+    shares = own[rows].mean(axis=1) / np.where(held > 0, held, np.nan)
     return np.quantile(shares, (0.025, 0.975), axis=0).T
 
 

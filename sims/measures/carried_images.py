@@ -68,7 +68,9 @@ def rows(data: xr.Dataset) -> list[compare.Row]:
                 low, high = at["image_carried_ends"].sel(seen=kind, count=count).values
                 neurons = "its most active neuron carries" if count == 1 else f"its {count} most active neurons carry"
                 claim = f"{place}: of what the layer holds of {words}, {neurons}"
-                found.append(compare.interval(claim, "L₀ − L₁", share, low, high))
+                found.append(
+                    compare.interval(claim, "L₀ − L₁", share, low, high, unknown="it may hold nothing of them")
+                )
         for score, words in (("gini", "Gini"), ("std", "the std")):
             area = float(at["image_auroc"].sel(score=score))
             found.append(compare.number(f"{place}: AUROC of {words}, duplicated against once", "Table 1", area))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,16 +32,18 @@ class Subject:
         x: (m, d).
         kinds: places in `KINDS`, (m,).
         noise_std: σ at which it is asked.
-        denoise: (y, σ) -> f(y), (m, d).
-        activations: (y, σ) -> pooled activations by layer, each (m, p).
+        net: a pytree, what nets of a kind differ in.
+        denoise: (net, y, σ) -> f(y), (m, d); one function for nets of a kind, which then share their programs.
+        activations: (net, y, σ) -> pooled activations by layer, each (m, p).
         reproduced: how many memorized samples it reproduces, where that was asked.
     """
 
     x: np.ndarray
     kinds: np.ndarray
     noise_std: float
-    denoise: Callable[[Array, Any], Array]
-    activations: Callable[[Array, Any], dict[str, Array]]
+    net: Any
+    denoise: Callable[[Any, Array, Any], Array]
+    activations: Callable[[Any, Array, Any], dict[str, Array]]
     reproduced: int = UNKNOWN
 
 
@@ -61,20 +64,9 @@ def scores(key: Array, subject: Subject, draws: int) -> Scores:
     x, level = jnp.asarray(subject.x), jnp.asarray(subject.noise_std, subject.x.dtype)
     noisy = [x + level * jax.random.normal(derive(key, "noise", draw), x.shape, x.dtype) for draw in range(draws)]
 
-    @jax.jit
-    def forward(y: Array) -> tuple[Array, Array]:
-        answer = subject.denoise(y, level)
-        return -jnp.sum((answer - x) ** 2, axis=1), jnp.linalg.norm(answer - y, axis=1) / level**2
-
-    @jax.jit
-    def spikiness(y: Array) -> Array:
-        found = [representation.spikiness(h) for h in subject.activations(y, level).values()]
-        return jnp.stack([jnp.stack([getattr(one, name) for name in REPRESENTATION]) for one in found])
-
-    @jax.jit
-    def local(y: Array) -> geometry.LocalGeometry:
-        return geometry.local_geometry(lambda z: subject.denoise(z, level), y, noise_std=level)
-
+    forward = partial(_forward, subject.denoise, subject.net, x, level=level)
+    spikiness = partial(_spikiness, subject.activations, subject.net, level=level)
+    local = partial(_local, subject.denoise, subject.net, level=level)
     shown = np.mean([np.asarray(spikiness(y)) for y in noisy], axis=0)
     loss, norm = np.mean([np.stack([np.asarray(part) for part in forward(y)]) for y in noisy], axis=0)
     at_noised, at_samples = local(noisy[0]), local(x)
@@ -91,8 +83,27 @@ def scores(key: Array, subject: Subject, draws: int) -> Scores:
     seconds: dict[str, float] = dict.fromkeys(("forward", "loss", "score norm"), pass_seconds)
     seconds |= dict.fromkeys(REPRESENTATION, max(spiky_seconds, pass_seconds))
     seconds |= dict.fromkeys(SCORES[4:], local_seconds)
-    layers = tuple(subject.activations(noisy[0][:1], level))
+    layers = tuple(sorted(jax.eval_shape(subject.activations, subject.net, x, level)))
     return Scores(values, seconds, layers)
+
+
+@partial(jax.jit, static_argnums=0)
+def _forward(denoise: Callable[..., Array], net: Any, x: Array, y: Array, level: Array) -> tuple[Array, Array]:
+    """Minus the loss at x, and the norm of the score at y."""
+    answer = denoise(net, y, level)
+    return -jnp.sum((answer - x) ** 2, axis=1), jnp.linalg.norm(answer - y, axis=1) / level**2
+
+
+@partial(jax.jit, static_argnums=0)
+def _spikiness(activations: Callable[..., dict[str, Array]], net: Any, y: Array, level: Array) -> Array:
+    """The scores of `REPRESENTATION` by layer, in the order of their names, (L, scores, m)."""
+    found = [representation.spikiness(h) for _, h in sorted(activations(net, y, level).items())]
+    return jnp.stack([jnp.stack([getattr(one, name) for name in REPRESENTATION]) for one in found])
+
+
+@partial(jax.jit, static_argnums=0)
+def _local(denoise: Callable[..., Array], net: Any, y: Array, level: Array) -> geometry.LocalGeometry:
+    return geometry.local_geometry(lambda z: denoise(net, z, level), y, noise_std=level)
 
 
 def _seconds(call: Callable[[Array], Any], y: Array) -> float:

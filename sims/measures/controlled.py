@@ -33,16 +33,23 @@ def kind_of(name: str) -> str:
     return "std" if name.split("/")[1].startswith("std") else "scale-free"
 
 
+@jax.jit
+def _forward(net: Any, y: Array, level: Array) -> tuple[Array, dict[str, Array]]:
+    hidden = net.activations(y, level)
+    return net.denoise(y, level), {name: representation.spatial_max(hidden[name]) for name in LAYERS}
+
+
+@jax.jit
+def denoised(net: Any, y: Array, level: Any) -> Array:
+    """f(y), compiled once for all nets of a kind."""
+    return net.denoise(y, level)
+
+
 def net_columns(net: Any, x: np.ndarray, levels: tuple[float, ...], seed: int) -> list[detection.Column]:
     """Every score of every layer of a net of ours at every level, and the controls; maxima over positions."""
 
-    @jax.jit
-    def forward(y: Array, level: Array) -> tuple[Array, dict[str, Array]]:
-        hidden = net.activations(y, level)
-        return net.denoise(y, level), {name: representation.spatial_max(hidden[name]) for name in LAYERS}
-
     def one(y: np.ndarray, level: float) -> tuple[Any, Any]:
-        return forward(jnp.asarray(y), jnp.asarray(level, jnp.float32))
+        return _forward(net, jnp.asarray(y), jnp.asarray(level, jnp.float32))
 
     return detection.stream_columns(one, x.astype(np.float32), noise_std=levels, batch_size=len(x), seed=seed)
 
@@ -89,7 +96,7 @@ def table(
 def reproduced(key: Array, net: Any, images: ImageSet, rows: np.ndarray, start: float) -> np.ndarray:
     """Whether f(x + σε) is nearer to x than a third of its distance to any other training image, (m,)."""
     x, training = images.x[rows], np.asarray(images.distinct)
-    ends = np.asarray(net.denoise(x + jnp.float32(start) * jax.random.normal(key, x.shape, x.dtype), start))
+    ends = np.asarray(denoised(net, x + jnp.float32(start) * jax.random.normal(key, x.shape, x.dtype), start))
     own = np.linalg.norm(ends - np.asarray(x), axis=1)
     distances = np.sqrt(np.maximum(_squares(ends, training), 0))
     same = np.isclose(_squares(np.asarray(x), training), 0, atol=1e-3)
