@@ -3,8 +3,8 @@
 Top: AUROC of memorized samples, first against ordinary ones (blue, near 1: the score works), then against samples that
 stand out without being memorized: a score that falls to ½ or below takes those for memorized. Bottom: these against
 ordinary ones; red: a false alarm; the two of the title rise on easy samples as well, less than on memorized ones.
-White: the interval, by net where there are several, contains ½. At the right, the cost of a score in forward passes, measured in the convolutional
-net; in the smaller ones a pass is shorter than what surrounds it.
+White: the interval, by net where there are several, contains ½. At the right, the cost of a score in forward passes,
+measured in the convolutional net; in the smaller ones a pass is shorter than what surrounds it.
 
 easy: nearest to their cluster's mean, images of least contrast; long: of the largest norm; near: a memorized sample
 moved by a little; source: of another mixture, faces instead of digits.
