@@ -1,4 +1,4 @@
-"""Nets in which nothing is memorized do not alarm; where images are held by heart the loss finds them, spikiness less.
+"""Nets in which nothing is memorized do not alarm; images held by heart are found by loss and std, less by the others.
 
 Top: every row of a table, score × layer × noise level, sorted by the mean over nets (line); a point is a row of one
 net, filled where its interval, which holds for all rows of that net's table together, excludes chance: an alarm in the
