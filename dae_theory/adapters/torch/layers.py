@@ -58,7 +58,9 @@ class _Passed:
     """
 
     def __init__(self, modules: Mapping[str, torch.nn.Module]):
-        self.modules, self.called, self.straight = modules, dict.fromkeys(()), set()
+        self.modules = modules
+        self.called: dict[str, None] = {}
+        self.straight: set[str] = set()
         self._outputs: dict[int, tuple[str, Any, int]] = {}
 
     def enters(self, name: str) -> Callable[..., None]:
