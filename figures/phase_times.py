@@ -36,7 +36,7 @@ def draw(data: xr.Dataset) -> Figure:
         limits.mark(axes, data)
         axes.set(xscale="log", xlabel=data["n"].attrs["label"])
         _ticks(axes.xaxis, data["n"].values)
-    times = [Line2D([], [], label=f"{steps} steps", **look) for steps, look in looks.items()]
+    times = [Line2D([], [], label=f"{steps:,} steps", **look) for steps, look in looks.items()]
     minimizer = [Line2D([], [], marker="*", ls="--", color="black", ms=7, label="minimizer over all widths")]
     shown = minimizer if "limit_index" in data else []
     figure.legend(handles=[*times, *shown, limits.handle(data)], loc="outside lower center", ncols=3)

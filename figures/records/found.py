@@ -12,6 +12,8 @@ DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record;
 MADE_BY = {  # figures with a record of their own, made by a sim of another name
     "phase_times": "phase_diagram",
     "time_map": "phase_diagram",
+    "minimizer_axes": "global_minimizer",
+    "minimizer_gaps": "global_minimizer",
     "memorization_time_images": "memorization_time",
     "memorization_time_long": "memorization_time",
 }
