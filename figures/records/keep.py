@@ -8,6 +8,7 @@ import numpy as np
 from dae_theory import records
 
 LIMIT = 600_000  # bytes of one record in git
+SMALL = 4096  # bytes of an array that is kept as it is: in pieces that can be compressed it would take more
 
 
 def keep(source: Path, target: Path) -> str:
@@ -17,11 +18,13 @@ def keep(source: Path, target: Path) -> str:
         ValueError: the record was made from uncommitted sources, or is too large for git.
     """
     data, manifest = records.read(source)
+    data = data.drop_encoding()  # of the file it was read from
     if manifest["dirty"]:
         raise ValueError(f"record must come from a clean commit; that in {source} has the flag dirty")
-    numeric = [name for name, variable in data.variables.items() if np.issubdtype(variable.dtype, np.number)]
     encoding = {
-        name: {"zlib": True, "complevel": 9, "shuffle": True} for name in numeric if data.variables[name].ndim > 0
+        name: {"zlib": True, "complevel": 9, "shuffle": True}
+        for name, array in data.variables.items()
+        if np.issubdtype(array.dtype, np.number) and array.nbytes > SMALL
     }
     records.write_atomically(
         target / "data.nc", lambda path: data.to_netcdf(path, engine="h5netcdf", encoding=encoding)
