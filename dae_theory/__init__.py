@@ -97,6 +97,7 @@ __all__ = [
     "intrinsic_dimension",
     "knock_out",
     "layered",
+    "layout",
     "memorization",
     "model",
     "noise",

@@ -17,10 +17,10 @@ from flax import struct
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from dae_theory import batches, checks
+from dae_theory import batches, checks, layout
 from dae_theory.checks import Refusal
 from dae_theory.initialization import initial_weights
-from dae_theory.model import Weights, denoise
+from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.schedules import constant_rate, log_spaced, warmup_then_decay
 
@@ -40,7 +40,7 @@ __all__ = [
 
 def trained_denoiser(weights: Weights, start: Weights, y: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
     """f(y) of (5), whatever the initial weights `start` were: what is trained unless the settings say otherwise."""
-    return denoise(weights, y)
+    return layout.denoise_held(weights, y)
 
 
 @struct.dataclass
@@ -141,8 +141,8 @@ def _objective(
     row_weight: Array,
     weight_decay: Array,
 ) -> Float[Array, ""]:
-    """(6) on one noisy batch; `parameters` is (W,) when tied, (W₂, W₁) otherwise."""
-    weights = Weights(decoder=parameters[0], encoder=parameters[-1])
+    """(6) on one noisy batch; `parameters` are held as `layout` says."""
+    weights = layout.weights_of(parameters, x.shape[1])
     error = jnp.sum((denoiser(weights, y) - x) ** 2, axis=-1)
     penalty = jnp.sum(weights.decoder**2) + jnp.sum(weights.encoder**2)
     return row_weight @ error + weight_decay * penalty
@@ -214,9 +214,6 @@ def _train(key, x, settings, samples, neurons, observe, noise_key) -> Trained:
         key, x.shape[1], settings.width, scale=settings.init_scale, tied=settings.tied, neurons=neurons, dtype=dtype
     )
 
-    def as_weights(parameters: tuple[Array, ...]) -> Weights:
-        return Weights(decoder=parameters[0], encoder=parameters[-1])
-
     def denoiser(here: Weights, y: Array) -> Array:
         return settings.denoiser(here, weights, y)
 
@@ -237,7 +234,8 @@ def _train(key, x, settings, samples, neurons, observe, noise_key) -> Trained:
 
         def write(history: History, loss_sum: Array) -> tuple[History, Array]:
             done = record_at[slot] - jnp.where(slot > 0, record_at[slot - 1], 0)
-            now = History(count + 1, loss_sum / done.astype(dtype), observe and observe(as_weights(parameters)))
+            observed = observe and observe(layout.weights_of(parameters, x.shape[1]))
+            now = History(count + 1, loss_sum / done.astype(dtype), observed)
             return jax.tree.map(lambda all_, one: all_.at[slot].set(one), history, now), jnp.zeros_like(loss_sum)
 
         history, loss_sum = jax.lax.cond(
@@ -245,7 +243,7 @@ def _train(key, x, settings, samples, neurons, observe, noise_key) -> Trained:
         )
         return (parameters, state, loss_sum, history), None
 
-    parameters = (weights.encoder,) if settings.tied else (weights.decoder, weights.encoder)
+    parameters = layout.hold(weights, tied=settings.tied)
     observed = observe and _empty(observe, weights, record_at.size)
     empty = History(
         jnp.zeros(record_at.shape, record_at.dtype),
@@ -256,7 +254,7 @@ def _train(key, x, settings, samples, neurons, observe, noise_key) -> Trained:
         state = optimizer.init(parameters)
     carry = (parameters, state, jnp.zeros((), dtype), empty)
     (parameters, _, _, history), _ = jax.lax.scan(step, carry, jnp.arange(settings.steps))
-    trained = as_weights(parameters)
+    trained = layout.weights_of(parameters, x.shape[1])
     finite = jnp.stack([jnp.all(jnp.isfinite(w)) for w in jax.tree.leaves(trained)]).all()
     return Trained(trained, history, finite)
 

@@ -30,6 +30,8 @@ from sims.worlds.lines import LINES, ends, lines
 
 AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation", "steps", "scale"]
 
+WIDE = 16  # neurons, up to which nets share a program
+
 
 @dataclass(frozen=True)
 class Config:
@@ -63,7 +65,7 @@ class Config:
     """λ of the objective (6), where lambda is no axis."""
     copies: int = 1
     """How often the first sample is present, where copies is no axis."""
-    training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=3000))
+    training: TrainingConfig = TrainingConfig(steps=3000, generator="hashed")
     """How every net is trained, by Adam; where steps is an axis, one run to its last value, at a constant rate."""
     init_scale: float = 0.3
     """Expected norm of an initial column, where scale is no axis."""
@@ -148,7 +150,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     points = grid.points()
     source = sources.source(config.source, components=config.swept("K"))
     at = coordinates(config, points, source.dimension)
-    width = ensemble.buckets(at["p"], ratio=3.0)
+    width = padded(at["p"])
     samples = at["n"] + at["copies"] - 1
     # polishing pays for padding in every step, training does not
     rows = ensemble.buckets(samples, ratio=3.0) if config.polish else np.full_like(samples, samples.max())
@@ -180,18 +182,25 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
                 worlds,
             )
             parts.append((here, part))
-    for here, part in parts:  # the next one compiles while this one trains
+    run.say(f"up to {len(parts)} programs to compile, each while nets of the one before train")
+    conditions = lines(key, config, source, config.axes, pool=int(at["n"].max()), fresh=config.evaluation)
+    for here, part in parts:
         for name, values in part.result(run.advance).items():
             results.setdefault(name, np.full((grid.size, *np.shape(values)[1:]), np.nan))[here] = np.asarray(values)
     behind = {name: ("steps",) for name in results if config.times}
     dataset = grid.dataset(results, behind).assign_coords(config.axes)
-    dataset = xr.merge([_labelled(dataset, config), lines(key, config, source, config.axes)])
+    dataset = xr.merge([_labelled(dataset, config), conditions])
     dataset = dataset.assign_attrs(
         {"x": config.x, "y": config.y, "z": config.z or "", "data": config.source.data, "truth": source.truth_is},
         padding=float(width.sum() / at["p"].sum()),
     )
     dataset = with_boundary(dataset)
     return times.of_map(dataset, key) if config.times else dataset
+
+
+def padded(widths: np.ndarray) -> np.ndarray:
+    """The width that every net is trained at: narrow ones share a program, which would cost more than their padding."""
+    return ensemble.buckets(np.maximum(widths, min(WIDE, widths.max())), ratio=3.0)
 
 
 def _labelled(dataset: xr.Dataset, config: Config) -> xr.Dataset:

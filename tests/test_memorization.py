@@ -32,6 +32,14 @@ def test_distances_are_those_of_a_search_over_distinct_points(rng):
     assert float(found.ratio[-1]) == 0
 
 
+@pytest.mark.parametrize("rows", [20, 300, 301, 4099])
+def test_the_largest_of_groups_are_the_largest_of_all(rng, rows):
+    scores = rng.standard_normal(rows).astype(np.float32)
+    for case in (scores, np.round(scores), np.where(np.arange(rows) < 12, scores, -np.inf)):  # distinct, equal, few
+        for one, other in zip(memorization._largest(jnp.asarray(case), 8), jax.lax.top_k(case, 8), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_distances_near_copies_survive_float32(rng):
     """d₁ = 1e-3 beside norms of 300: the product ‖x‖² + ‖t‖² − 2xᵀt alone would return noise."""
     training = (rng.standard_normal((30, 5)) + 130).astype(np.float32)

@@ -20,11 +20,12 @@ def x():
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_one_step_of_gradient_descent_is_the_gradient_of_equation_6(key, x, tied):
+@pytest.mark.parametrize("width", [3, 4, 6])  # held as (p, d) and as (d, p)
+def test_one_step_of_gradient_descent_is_the_gradient_of_equation_6(key, x, tied, width):
     x = x.astype(jnp.float64)
     settings = Settings(
         steps=1,
-        width=3,
+        width=width,
         noise_std=0.3,
         weight_decay=0.05,
         learning_rate=0.1,
@@ -33,7 +34,7 @@ def test_one_step_of_gradient_descent_is_the_gradient_of_equation_6(key, x, tied
         schedule=training.constant_rate,
     )
     trained = train(key, x, settings)
-    start = training.initial_weights(key, 4, 3, scale=0.1, tied=tied, neurons=3, dtype=x.dtype)
+    start = training.initial_weights(key, 4, width, scale=0.1, tied=tied, neurons=width, dtype=x.dtype)
     y = x + 0.3 * jax.random.normal(derive(key, "noise", 0), x.shape, x.dtype)
 
     def objective(decoder, encoder):

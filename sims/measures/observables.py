@@ -18,6 +18,7 @@ from sims.worlds.sources import TrainingRows, World
 ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
 SLICE = 64  # training rows of one piece of an exact loss: a cell pays for the rows it has, not for the padding
 JACOBIANS = 32  # training points at which the Jacobian is compared
+NEAR = 256  # rows that f_emp looks at together: their weights for all points then stay in a core's cache
 
 
 def observables(
@@ -52,7 +53,7 @@ def observables(
     y = clean + noise_std * jax.random.normal(derive(key, "evaluation"), clean.shape, clean.dtype)
     output = denoise(weights, y)
     kind = jnp.repeat(jnp.arange(2), jnp.asarray([evaluation, len(world.fresh)]), total_repeat_length=len(clean))
-    empirical = theory.empirical_denoiser(x, noise_std, samples=samples)(y)
+    empirical = theory.empirical_denoiser(x, noise_std, samples=samples, chunk=NEAR)(y)
     per_point = _at_points(weights, clean, y, output, empirical, truth(world.truth, noise_std)(y))
     for number, name in enumerate(("train", "test")):
         measured |= {f"{name}_{what}": jnp.nanmean(values, where=kind == number) for what, values in per_point.items()}

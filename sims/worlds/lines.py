@@ -12,7 +12,7 @@ from dae_theory import boundary, theory
 from dae_theory.grid import Grid
 from dae_theory.randomness import derive
 from sims.worlds.axes import coordinates, fine_values
-from sims.worlds.sources import Source, World
+from sims.worlds.sources import FRESH, Source, World
 
 LINES = {
     "width": ("p = n", "every sample needs a neuron of its own, Cor. 3.2"),
@@ -21,10 +21,11 @@ LINES = {
     "decay": ("nλ = ‖x‖²", "the weight decay erases a sample of mean norm, Cor. 3.2"),
     "allocation": ("equal objective", "best block allocation and memorizing cost the same, if gates were right"),
 }
-SAMPLES = 512  # of one world, behind the mean norm and the share of foreign neurons that fire
 
 
-def lines(key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.ndarray]) -> xr.Dataset:
+def lines(
+    key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.ndarray], *, pool: int, fresh: int
+) -> xr.Dataset:
     """Conditions over a fine mesh of the axes: positive where memorizing is allowed, zero on the line.
 
     Args:
@@ -33,6 +34,9 @@ def lines(key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.nda
         source: of the worlds.
         axes: those of the diagram; the mesh is along `fine_NAME` of each, fine along the two that are drawn, and at
             a third one's own values.
+        pool: size of the diagram's pools, so that its program draws these worlds too.
+        fresh: its held-out samples, likewise; as many, at least `FRESH`, are behind the mean norm and the share of
+            foreign neurons that fire.
     """
     drawn = list(axes)[:2]
     mesh = {name: fine_values(name, values) if name in drawn else values for name, values in axes.items()}
@@ -48,7 +52,7 @@ def lines(key: jax.Array, config: Any, source: Source, axes: Mapping[str, np.nda
         place = {"d": dimension, "K": components, "separation": separation}
         own = dimension, components, separation
         if own not in worlds:
-            worlds[own] = source.draw(derive(key, "world", 0), place, 2, SAMPLES)
+            worlds[own] = source.draw(derive(key, "world", 0), place, pool, max(fresh, FRESH))
         world = worlds[own]
         wrong = np.array(theory.gate_error(world.fresh, noise_std=sigma).wrong)
         firing = wrong[~np.eye(len(wrong), dtype=bool)].mean()

@@ -5,7 +5,7 @@ first n), fresh samples, and the truth, from which f_gt is computed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ MANIFOLDS = {
 }
 IMAGES = {"digits": None, "mnist": 14, "faces": 16, "fashion": 14}
 DENSE = 4096
+FRESH = 512  # held-out samples that a world is drawn with at least
 LEAST = 8  # images, of which two are held out and the others give a mean and directions
 
 
@@ -278,10 +279,11 @@ def draw_worlds(
             derive(key, "world", int(seed)),
             {"d": dimension, "K": components, "separation": separation},
             int(at["n"].max()),
-            fresh,
+            max(fresh, FRESH),
         )
         for seed, components, separation in distinct
     ]
     index = np.full(len(seeds), -1)
     index[here] = inverse.ravel()
+    drawn = [replace(world, fresh=world.fresh[:fresh]) for world in drawn]
     return jax.tree.map(lambda *fields: jax.device_put(np.stack(fields)), *drawn), index
