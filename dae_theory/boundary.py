@@ -40,7 +40,7 @@ def crossing(positions: Any, values: Any, level: float, *, below: float | None =
         below: a lower value that it must reach afterwards, if any.
 
     Returns:
-        The position; NaN when the values start below the level or never fall below it.
+        The position; NaN when the values never fall through the level. They may start below it and rise first.
 
     Raises:
         ValueError: positions that do not increase or are not positive, or shapes that differ.

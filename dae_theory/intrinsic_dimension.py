@@ -6,7 +6,7 @@ at the largest one kept, and the maximum of the likelihood for r kept of N is
 
     I = r / (Σ_{i ≤ r} log μ_(i) + (N − r) log μ_(r)),   standard error I/√r.
 
-N/Σ log μ over the kept ones alone would be too large, by a factor 1.34 when a tenth is dropped.
+The kept ones as if they were all, r/Σ_{i ≤ r} log μ_(i), would give too much, 1.34 times I when a tenth is dropped.
 """
 
 from typing import Any

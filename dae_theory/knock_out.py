@@ -153,7 +153,7 @@ def contributions(weights: Weights, x: Any, *, noise_std: Any) -> Float[Array, "
 
 
 def alignment(weights: Weights, x: Any) -> Float[Array, "n p"]:
-    """The smaller of the cosines of a neuron's two columns with each sample, 0 for a neuron with a zero column.
+    """The smaller of the cosines of a neuron's two columns with each sample; that with a zero column is 0.
 
     Raises:
         ValueError: `x` does not fit the weights.

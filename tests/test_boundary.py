@@ -16,6 +16,10 @@ def test_no_crossing_is_nan():
     assert np.isnan(boundary.crossing([1, 2, 3], [0.1, 0.2, 0.3], 0.5))
 
 
+def test_a_curve_may_rise_before_it_falls():
+    np.testing.assert_allclose(boundary.crossing([1, 2, 4, 16], [0.4, 0.7, 0.6, 0.4], 0.5), 8)
+
+
 def test_a_curve_that_only_grazes_the_level_has_no_boundary():
     assert np.isnan(boundary.crossing([1, 2, 3], [0.6, 0.49, 0.5], 0.5, below=0.45))
     assert np.isclose(boundary.crossing([1, 2, 4], [0.75, 0.25, 0.5], 0.5, below=0.45), 2**0.5)

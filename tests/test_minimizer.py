@@ -86,6 +86,22 @@ def test_the_lasso_is_optimal(problem):
         np.testing.assert_allclose(pulled[used], 0.05 * unit, atol=1e-7)
 
 
+@pytest.mark.parametrize("decay", [0.05, 0.005])
+def test_the_lasso_is_optimal_among_directions_that_are_nearly_parallel(problem, decay):
+    """As newcomers beside neurons are: cosines from 1 − 1e-10 to .99, and 60 directions in four dimensions."""
+    _, objective = problem
+    host, generator = tiles.on_host(objective), np.random.default_rng(2)
+    directions = generator.normal(size=(4, 60))
+    directions[:, :20] = directions[:, 20:40] + np.geomspace(1e-5, 0.1, 20) * generator.normal(size=(4, 20))
+    gram, overlap = _gram(host, directions / np.linalg.norm(directions, axis=0))
+    for guess in (np.zeros(60), np.ones(60), generator.exponential(size=60) * (generator.random(60) < 0.5)):
+        decoder = lasso.group_lasso(gram, overlap, decay, guess)
+        pulled, lengths = overlap - gram @ decoder, np.linalg.norm(decoder, axis=1)
+        used = lengths > 0
+        assert np.max(np.linalg.norm(pulled, axis=1)) <= decay * (1 + 1e-5)
+        np.testing.assert_allclose(pulled[used], decay * decoder[used] / lengths[used, None], atol=1e-5 * decay)
+
+
 def _sound(found: certify.Minimizer, x, numbers) -> None:
     exact = risk.expected_loss(found.weights, x, **numbers)
     np.testing.assert_allclose(found.objective, exact, rtol=1e-12)
