@@ -69,7 +69,7 @@ def _lines(at: xr.Dataset, rows: list[compare.Row]) -> list[str]:
     cosine, norm = rows
     holds = all(row.verdict == "agrees" for row in rows)
     lines = [
-        f"{'holds' if holds else 'fails'}: cos ≥ {cosine.measured:.3f}, norms ± {100 * norm.measured:.2g} %",
+        f"{'holds' if holds else 'fails'}: cos ≥ {cosine.measured:.3f}, norms ± {float(f'{100 * norm.measured:.2g}'):g} %",
         f"{float(at['neurons'].mean()):.1f} neurons, norms say λ = {float(at['read_off'].mean()):.2g}",
     ]
     code = at["verdict"].values[0]
