@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from figures.look import sheet, style
 
@@ -78,3 +79,4 @@ def _table(axes: Axes, data: xr.Dataset, name: str, letter: str, duplicates: int
         words = f"{int((data['low'] > 0).all('net').sum())} rows find them in all {nets} nets"
     style.panel_letter(axes, letter, f"{title.format(duplicates=duplicates)}:\n{words}")
     axes.set(xlabel=label, yticks=[])
+    axes.xaxis.set_major_locator(MaxNLocator(4))

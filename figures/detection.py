@@ -86,7 +86,7 @@ def _heat(axes: Axes, data: xr.Dataset, name: str) -> None:
         among = [index for index, full in enumerate(layers) if full.split(" ")[0] == layer]
         chosen = np.nan_to_num(fitted.values[among], nan=-1).argmax(axis=0)  # the pooling, on the fitting split
         shown[row] = reported.values[among][chosen, np.arange(len(levels))]
-    image = axes.imshow(shown, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    axes.imshow(shown, vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for (row, column), value in np.ndenumerate(shown):
         if np.isfinite(value):
             tone = "black" if value > 0.55 else "white"
@@ -99,7 +99,6 @@ def _heat(axes: Axes, data: xr.Dataset, name: str) -> None:
     at = (int(np.argmin(np.abs(levels - float(chosen[f"{name}_chosen_level"])))), whole.index(layer))
     axes.add_patch(Rectangle((at[0] - 0.5, at[1] - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=1.6))
     axes.set_title(f"AUROC of {WORDS[best]}", loc="left")
-    axes.figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
 
 
 def _values(axes: Axes, data: xr.Dataset, name: str) -> None:

@@ -68,8 +68,9 @@ def _lines(at: xr.Dataset, rows: list[compare.Row]) -> list[str]:
     """What stands under a cell, given its two rows."""
     cosine, norm = rows
     holds = all(row.verdict == "agrees" for row in rows)
+    off = float(f"{100 * norm.measured:.2g}")
     lines = [
-        f"{'holds' if holds else 'fails'}: cos ≥ {cosine.measured:.3f}, norms ± {100 * norm.measured:.3g} %",
+        f"{'holds' if holds else 'fails'}: cos ≥ {cosine.measured:.3f}, norms ± {off:g} %",
         f"{float(at['neurons'].mean()):.1f} neurons, norms say λ = {float(at['read_off'].mean()):.2g}",
     ]
     code = at["verdict"].values[0]

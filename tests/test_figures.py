@@ -123,6 +123,23 @@ def test_a_map_ends_where_the_minimizer_of_the_same_settings_does(tmp_path):
         make.script("phase_times").draw(shown)
 
 
+def test_a_map_over_neurons_has_the_times_of_the_same_settings_beside_it():
+    data, manifest = records.read(DATA / "phase_diagram")
+    config = manifest["config"]
+    times, other = records.read(DATA / "time_map")
+    shown = limit.with_times(data, config, DATA)
+    np.testing.assert_array_equal(shown["times_index"].values, times["train_index"].values)
+    np.testing.assert_array_equal(shown["times_boundary"].values, times["boundary"].values)
+    assert (shown.attrs["times_p"], shown.attrs["times_trained"]) == (other["config"]["p"], config["steps"])
+    assert shown.drop_vars([name for name in shown.variables if str(name).startswith("times_")]).equals(data)
+    make.script("at_a_glance").draw(shown)
+    for changed in ({"noise_std": 0.7}, {"components": 5}, {"copies": 2}, {"tied": True}):
+        alone = limit.with_times(data, config | changed, DATA)
+        assert alone.identical(data)
+        with pytest.raises(ValueError, match="time_map"):
+            make.script("at_a_glance").draw(alone)
+
+
 def test_two_runs_agree_within_their_own_error_bars():
     one, other = (compare.mean("a", "e", np.asarray([0.9, 1.0, 1.1]) + shift) for shift in (0.0, 0.1))
     far = compare.mean("a", "e", np.asarray([2.9, 3.0, 3.1]))

@@ -1,4 +1,4 @@
-"""What README says is so: its Python runs, its commands exist, and every name in its claim table does."""
+"""What README and docs say is so: Python runs, commands, names, pictures and links exist, numbers are in records."""
 
 import importlib
 import re
@@ -12,6 +12,8 @@ from sims import launch, score_model
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+FINDINGS = (ROOT / "docs" / "findings.md").read_text()
+PAGES = {path: path.read_text() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
@@ -60,7 +62,7 @@ def test_there_are_blocks_commands_and_claims():
 
 
 def _commands() -> set[str]:
-    return set(re.findall(r"python -m ([\w.]+)", README))
+    return set(re.findall(r"python -m ([\w.]+)", README + FINDINGS))
 
 
 def _claims() -> list[list[str]]:
@@ -85,35 +87,127 @@ def test_every_name_in_the_claim_table_exists():
                 assert (ROOT / folder / f"{name}.py").is_file(), f"{folder}/{name}.py"
 
 
-def test_pictures_exist():
-    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
-        assert (ROOT / path).is_file(), path
+def _anchors(text: str) -> set[str]:
+    """What a page's headings are called in addresses."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_pictures_and_links_lead_somewhere(page):
+    for address in re.findall(r"\]\(([^)]+)\)", PAGES[page]):
+        name, _, anchor = address.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.is_file(), address
+        assert not anchor or anchor in _anchors(target.read_text()), address
+
+
+def test_records_that_the_findings_name_are_kept():
+    names = set(re.findall(r"`(\w+)`", FINDINGS)) - {"code", "NAME"}
+    assert len(names) > 10
+    for name in names:
+        assert (ROOT / "figures" / "data" / name / "manifest.json").is_file(), name
+
+
+def _rows(record: str) -> dict[str, compare.Row]:
+    """What the committed record says, by claim."""
+    return {row.claim: row for row in compare.kept(records.read(ROOT / "figures" / "data" / record)[0])}
+
+
+def _found(rows: dict[str, compare.Row], *parts: str) -> compare.Row:
+    return next(row for claim, row in rows.items() if all(part in claim for part in parts))
+
+
+def _interval(row: compare.Row, digits: int) -> str:
+    assert row.ends is not None
+    return f"{row.measured:.{digits}f} [{row.ends[0]:.{digits}f}, {row.ends[1]:.{digits}f}]"
+
+
+def _line(text: str, *parts: str) -> list[str]:
+    """Cells of the one row of a table that has all parts."""
+    (line,) = [line for line in text.splitlines() if line.startswith("|") and all(part in line for part in parts)]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_what_is_said_of_the_minimizer_is_in_its_record():
-    """Numbers under the first pictures, from the rows of the committed record."""
-    data, _ = records.read(ROOT / "figures" / "data" / "global_minimizer")
-    rows = {row.claim: row for row in compare.kept(data)}
-
-    def found(*parts: str) -> compare.Row:
-        return next(row for claim, row in rows.items() if all(part in claim for part in parts))
-
-    said = " ".join(README.split())
-    limit = found("limit of the boundary")
-    assert limit.ends is not None
-    assert f"n = {limit.measured:.1f} [{limit.ends[0]:.1f}, {limit.ends[1]:.1f}]" in said
-    assert f"to a gap of {data.attrs['tolerance']:.0%}".replace("%", " %") in said
+    rows = _rows("global_minimizer")
+    limit = f"n = {_interval(_found(rows, 'limit of the boundary'), 1)}"
+    gap = records.read(ROOT / "figures" / "data" / "global_minimizer")[0].attrs["tolerance"]
+    assert limit in " ".join(README.split())
+    assert limit in " ".join(FINDINGS.split())
+    assert f"to a gap of {gap:.0%}".replace("%", " %") in " ".join(FINDINGS.split())
     for words, reason in (
-        ("longer training brings {} %", ": time"),
-        ("exact descent from there {} %", "noise"),
-        ("in place of neurons {} %", ": local"),
-        ("{} % are left", ": width"),
+        ("ten times longer training", ": time"),
+        ("exact descent from there", "noise"),
+        ("newcomers in place of neurons", ": local"),
+        ("what is left", ": width"),
     ):
-        row = found("share of the index", reason)
-        assert words.format(f"{100 * row.measured:.0f} ± {100 * (row.sem or 0):.0f}") in said, row
-    for which in ("p = 48 after 3000 steps", "p = 128 after 30000 steps"):
-        fit, miss = found("R²", which), found("largest miss", which)
-        assert f"R² {fit.measured:.2f}, largest miss {miss.measured:.2f}" in said, which
+        row = _found(rows, "share of the index", reason)
+        assert _line(FINDINGS, words)[1] == f"{100 * row.measured:.0f} ± {100 * (row.sem or 0):.0f} %", row
+    for words, which in (("p = 48 after 3,000", "p = 48 after 3000"), ("p = 128 after 30,000", "p = 128 after 30000")):
+        fit, miss = _found(rows, "R²", f"{which} steps"), _found(rows, "largest miss", f"{which} steps")
+        for text in (README, FINDINGS):
+            assert _line(text, words)[2:4] == [f"{fit.measured:.2f}", f"{miss.measured:.2f}"], which
+
+
+def test_boundaries_are_those_of_their_records():
+    said = " ".join(README.split())
+    for claim, row in _rows("phase_diagram").items():
+        if claim.startswith("boundary"):
+            p = re.findall(r"p = (\d+)", claim)[0]
+            assert _line(FINDINGS, f"| {p} |")[1] == _interval(row, 1)
+            assert _interval(row, 1) in said or p not in ("12", "48")
+    for claim, row in _rows("phase_times").items():
+        p, steps = map(int, re.findall(r"p = (\d+), steps = (\d+)", claim)[0])
+        assert _line(FINDINGS, f"| {steps:,} |", "none yet" if steps == 200 else "[")[1 + (p == 48)] == _interval(
+            row, 1
+        )
+        assert _interval(row, 1) in said or p != 48
+
+
+def test_exponents_are_those_of_their_records():
+    for record in ("memorization_time", "memorization_time_long", "memorization_time_images", "time_map"):
+        rows = _rows(record)
+        for claim, row in rows.items():
+            if "exponent" not in claim or "dam" not in claim:
+                continue
+            nets = [part.replace("0.0001", "1e-4").replace("0.001", "1e-3") for part in claim.split(", ")[1:]]
+            place, digits = (3, 2) if "τ_gen" in claim else (4, 1)
+            expected = "undecided" if row.ends is None else _interval(row, digits)
+            assert _line(FINDINGS, f"| `{record}` |", *nets)[place] == expected, claim
+
+
+def _short(estimate: float, low: float, high: float) -> str:
+    number, *ends = (f"{value:.2f}".removeprefix("0") for value in (estimate, low, high))
+    return f"{number} [{', '.join(ends)}]"
+
+
+def test_the_collapse_is_that_of_its_record():
+    rows = _rows("finite_size")
+    best, plain = (_found(rows, f"collapse over {scale}") for scale in ("n/(K (rank + 1))", "n"))
+    numbers = " against ".join(_short(row.measured, *(row.ends or ())) for row in (best, plain))
+    assert f"Q {numbers}" in README
+    assert f"Q is {numbers}" in FINDINGS
+
+
+def test_scores_are_those_of_the_record_of_confounders():
+    data, _ = records.read(ROOT / "figures" / "data" / "confounders")
+    table = FINDINGS.split("## Which score fools whom", 1)[1].split("\n## ", 1)[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"][2:]
+    scores = ("loss", "local dimension", "std", "gini", "score norm", "flattest")
+    assert len(rows) == len(scores) * data.sizes["net"]
+    for k, (score, net) in enumerate((score, net) for score in scores for net in range(data.sizes["net"])):
+        at = data.sel(score=score).isel(net=net)
+        worst = at["together"].isel(against=int(np.argmin(at["together"].sel(bound="estimate").values)))
+        assert rows[k][2] == _short(*at["finds"].sel(against="ordinary").values), (score, net)
+        assert rows[k][3].startswith(_short(*worst.values)), (score, net)
+
+
+def test_intervals_in_readme_are_among_the_findings():
+    """What a section of README repeats is said in full there, in the same digits."""
+    intervals = set(re.findall(r"\d*\.\d+ \[[\d.]+, [\d.]+\]", " ".join(README.split("## The model", 1)[0].split())))
+    assert len(intervals) > 15
+    assert intervals <= set(re.findall(r"\d*\.\d+ \[[\d.]+, [\d.]+\]", " ".join(FINDINGS.split())))
 
 
 def _table(section: str) -> list[list[str]]:
@@ -125,9 +219,7 @@ def _table(section: str) -> list[list[str]]:
 
 def _sources() -> dict[Path, str]:
     folders = ("dae_theory", "sims", "figures", "tests")
-    return {path: path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")} | {
-        ROOT / "README.md": README
-    }
+    return {path: path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")} | PAGES
 
 
 def test_every_label_of_ours_is_in_the_table_of_additions():

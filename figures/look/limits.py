@@ -8,9 +8,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 COLOR = "#D55E00"
-LOOK: dict[str, Any] = {"color": COLOR, "linestyle": "-", "linewidth": 1.8}
+LOOK: dict[str, Any] = {"color": COLOR, "linestyle": "-", "linewidth": 1.3}
 BEYOND: dict[str, Any] = {**LOOK, "linestyle": (0, (3, 1.5))}
-OUTLINE = [withStroke(linewidth=4, foreground="white")]  # it must be seen on any colour of a map, and without colour
+OUTLINE = [withStroke(linewidth=3, foreground="white")]  # it must be seen on any colour of a map, and without colour
 HEIGHTS = (0.15, 0.5, 0.85)  # of the arrows, in shares of the panel
 
 
@@ -26,8 +26,10 @@ def words(data: xr.Dataset) -> str:
 def mark(axes: Axes, data: xr.Dataset) -> None:
     """A vertical line with its band over data sets; where only a lower end is known, arrows from it; else nothing."""
     if "limit" in data.attrs:
-        axes.axvspan(data.attrs["limit_low"], data.attrs["limit_high"], color=COLOR, alpha=0.25, lw=0)
-        axes.axvline(data.attrs["limit"], path_effects=OUTLINE, **LOOK)
+        band = (data.attrs["limit_low"], data.attrs["limit_high"])
+        axes.axvspan(*band, color="white", alpha=0.8, lw=0, zorder=1.5)
+        axes.axvspan(*band, color=COLOR, alpha=0.35, lw=0, zorder=1.5)
+        axes.axvline(data.attrs["limit"], **LOOK)
     elif "limit_beyond" in data.attrs:
         place = data.attrs["limit_beyond"]
         axes.axvline(place, path_effects=OUTLINE, **BEYOND)

@@ -8,7 +8,10 @@ import xarray as xr
 from dae_theory import compare, records
 from figures.records import limit
 
-DRAWN_FROM = {"overview": "representations"}  # figures of another sim's record; its rows stand with that sim's figure
+DRAWN_FROM = {  # figures of another sim's record; its rows stand with that sim's figure
+    "overview": "representations",
+    "at_a_glance": "phase_diagram",
+}
 MADE_BY = {  # figures with a record of their own, made by a sim of another name
     "phase_times": "phase_diagram",
     "time_map": "phase_diagram",
@@ -30,10 +33,11 @@ def sim(name: str) -> str:
 
 
 def read(folder: Path, root: Path) -> tuple[xr.Dataset, dict[str, Any]]:
-    """A record as it is drawn, with its manifest: a phase diagram has its limit from the record under `root`."""
+    """A record as it is drawn, with its manifest: a phase diagram has its limit and times from those under `root`."""
     data, manifest = records.read(folder)
     if manifest["name"] == "phase_diagram":
         data = limit.with_limit(data, manifest["config"], root)
+        data = limit.with_times(data, manifest["config"], root)
     return data, manifest
 
 

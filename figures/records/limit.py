@@ -1,4 +1,4 @@
-"""Where the boundary of a map ends after training of any length: what the record of the minimizer says of it."""
+"""What other records say of a map: where its boundary ends after training of any length, and where it is meanwhile."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +10,7 @@ import xarray as xr
 from dae_theory import records
 
 MINIMIZER = "global_minimizer"
+TIMES = "time_map"
 SAME = ("data", "dimension", "components", "separation", "spread", "rank", "image_rank", "size", "center")
 NUMBERS = ("noise_std", "weight_decay")  # of a map; axes of the minimizer's record
 CHANGING = {"sigma", "lambda", "copies", "d", "K", "separation"}  # axes along which the minimizer changes
@@ -26,8 +27,7 @@ def with_limit(data: xr.Dataset, config: Mapping[str, Any], root: Path) -> xr.Da
     if data.attrs["x"] != "n" or not (folder / "manifest.json").is_file():
         return data
     minimizer, manifest = records.read(folder)
-    same = all(config[name] == manifest["config"][name] for name in SAME)
-    same = same and all(config[name] in minimizer[name] for name in NUMBERS)
+    same = _same_data(config, manifest["config"]) and all(config[name] in minimizer[name] for name in NUMBERS)
     axes = {data.attrs[axis] for axis in "xyz"}
     if not same or axes & CHANGING or config["copies"] != 1 or config["tied"]:
         return data
@@ -40,3 +40,26 @@ def with_limit(data: xr.Dataset, config: Mapping[str, Any], root: Path) -> xr.Da
     else:
         attributes = {}
     return data.assign(limit_index=index).assign_attrs(attributes, limit_gap=float(minimizer["gap"].max()))
+
+
+def with_times(data: xr.Dataset, config: Mapping[str, Any], root: Path) -> xr.Dataset:
+    """A map over (n, p) with the index over (n, steps) of the record `time_map`, if data, σ and λ are the same.
+
+    Adds `times_index` over (times_n, times_steps, times_seed) and its boundary over times_steps; as attributes the
+    width of its nets, `times_p`, and for how many steps the nets of the map itself were trained, `times_trained`.
+    """
+    folder = root / TIMES
+    if [data.attrs[axis] for axis in "xyz"] != ["n", "p", ""] or not (folder / "manifest.json").is_file():
+        return data
+    times, manifest = records.read(folder)
+    other = manifest["config"]
+    if not _same_data(config, other) or any(config[name] != other[name] for name in (*NUMBERS, "copies", "tied")):
+        return data
+    names = {"train_index": "times_index"} | {f"boundary{end}": f"times_boundary{end}" for end in ("", "_low", "_high")}
+    shown = times[list(names)].drop_vars("time").rename(names)
+    shown = shown.rename({name: f"times_{name}" for name in ("n", "steps", "seed")})
+    return data.merge(shown).assign_attrs(data.attrs, times_p=other["p"], times_trained=config["steps"])
+
+
+def _same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one[name] == other[name] for name in SAME)
