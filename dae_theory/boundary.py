@@ -1,9 +1,18 @@
-"""Where a measured quantity crosses a level along one axis, with a bootstrap band over replicates."""
+"""Where a measured quantity crosses a level along one axis, with a bootstrap band over replicates.
+
+The mean of R replicates drawn again from R spreads by only √((R − 1)/R) of the standard error, and knows nothing of
+Student's law. So resampled means m* are moved away from the mean m before they are read,
+
+    m + (m* − m) √(R/(R − 1)) t_q/z_q,      q = (1 + coverage)/2,
+
+t_q of R − 1 degrees of freedom: 2.7 times as far at R = 3, 1.3 times at R = 8.
+"""
 
 from typing import Any
 
 import jax
 import numpy as np
+import scipy.special
 from flax import struct
 from jaxtyping import Array, Key
 
@@ -17,7 +26,7 @@ class Crossing:
 
     Attributes:
         location: where the mean over replicates first falls through the level; NaN if it never does.
-        low: lower end of the percentile interval of the location over resampled replicates.
+        low: lower end of the interval of the location over resampled replicates.
         high: upper end.
         found: share of resamples in which there is a crossing at all; the interval is over those.
     """
@@ -81,7 +90,7 @@ def locate(
         replicates: (R, N), R ≥ 2 replicates of the curve.
         level: the level that the curve falls through.
         below: a lower value that it must reach afterwards, see `crossing`.
-        coverage: of the percentile interval.
+        coverage: of the interval.
         resamples: bootstrap resamples.
 
     Raises:
@@ -102,11 +111,19 @@ def locate(
         raise Refusal(f"coverage must be in (0, 1); got {coverage}")
     rows = len(replicates)
     picked = np.asarray(jax.random.randint(key, (checks.integer("resamples", resamples, 1), rows), 0, rows))
-    found = np.asarray([crossing(positions, _mean(replicates[index]), level, below=below) for index in picked])
+    mean, spread = _mean(replicates), _spread(rows, coverage)
+    means = (mean + spread * (_mean(replicates[index]) - mean) for index in picked)
+    found = np.asarray([crossing(positions, curve, level, below=below) for curve in means])
     kept = found[np.isfinite(found)]
     low, high = np.quantile(kept, [(1 - coverage) / 2, (1 + coverage) / 2]) if kept.size else (np.nan, np.nan)
-    location = crossing(positions, _mean(replicates), level, below=below)
-    return Crossing(location, float(low), float(high), kept.size / len(found))
+    return Crossing(crossing(positions, mean, level, below=below), float(low), float(high), kept.size / len(found))
+
+
+def _spread(replicates: int, coverage: float) -> float:
+    """√(R/(R − 1)) t_q/z_q."""
+    end = (1 + coverage) / 2
+    student = scipy.special.stdtrit(replicates - 1, end) / scipy.special.ndtri(end)
+    return float(np.sqrt(replicates / (replicates - 1)) * student)
 
 
 def _mean(curves: np.ndarray) -> np.ndarray:

@@ -183,10 +183,10 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
             )
             parts.append((here, part))
     run.say(f"up to {len(parts)} programs to compile, each while nets of the one before train")
-    conditions = lines(key, config, source, config.axes, pool=int(at["n"].max()), fresh=config.evaluation)
     for here, part in parts:
         for name, values in part.result(run.advance).items():
             results.setdefault(name, np.full((grid.size, *np.shape(values)[1:]), np.nan))[here] = np.asarray(values)
+    conditions = lines(key, config, source, config.axes, pool=int(at["n"].max()), fresh=config.evaluation)
     behind = {name: ("steps",) for name in results if config.times}
     dataset = grid.dataset(results, behind).assign_coords(config.axes)
     dataset = xr.merge([_labelled(dataset, config), conditions])
