@@ -1,10 +1,11 @@
 """How near the ensemble is to the machine's own rate, and how many times as fast as the same nets in PyTorch.
 
 a, b: medians over rounds in which all take turns, with 95 % intervals of the median; sizes are samples, dimension and
-neurons, black lines what was aimed at. c: the default phase diagram from its command to its record; bars are seconds,
-the circle is where training starts. d: value and gradient of the exact objective (6) beside its rivals. e: seconds of
-training and memory at its height against members, over those of the fewest; the grey line is in proportion. f: as many
-members on every simulated device; time over the device's share of the machine's cores, 1 where splitting costs nothing.
+neurons. a: rate of the ensemble's matrix products over that of one large product; black lines what was aimed at. c: the
+default phase diagram from its command to its record; bars are seconds, the circle is where training starts. d: value
+and gradient of the exact objective (6) beside its rivals. e: seconds of training and memory at its height against
+members, over those of the fewest; the grey line is in proportion. f: as many members on every simulated device; time
+over the device's share of the machine's cores, 1 where splitting costs nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ def draw(data: xr.Dataset) -> Figure:
         style.panel_letter(panel, letter, title)
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
+    if "nets" in sections:
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=len(WAYS))
     figure.suptitle(f"{data.attrs['machine']}, load {data.attrs['load_before']:.1f}", x=0.01, ha="left", fontsize=8)
     return figure
 
@@ -81,7 +84,6 @@ def _shares(axes: Axes, data: xr.Dataset) -> None:
             if aim is not None:
                 axes.plot([place - 0.13, place + 0.13], [aim, aim], color="black", linewidth=1.5)
     axes.set(ylim=(0, 1), ylabel="of a large product's")
-    axes.legend(loc="upper right")
 
 
 def _times(axes: Axes, data: xr.Dataset) -> None:
@@ -90,14 +92,12 @@ def _times(axes: Axes, data: xr.Dataset) -> None:
     groups = [(size, rival) for size in sizes for rival in rivals]
     if groups:
         found = {who: [_ratio(data.sel(size=size), who, rival) for size, rival in groups] for who in WAYS}
-        _bars(
-            axes,
-            [f"{size}\n{rival.replace('torch.func.', '').replace('PyTorch ', '')}" for size, rival in groups],
-            found,
-        )
+        _bars(axes, [rival.removeprefix("torch.func.").removeprefix("PyTorch ") for _, rival in groups], found)
+        for place, size in enumerate(sizes):
+            middle = len(rivals) * place + (len(rivals) - 1) / 2
+            axes.text(middle, -0.17, size, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=7)
     axes.axhline(1, color="0.5", linewidth=0.8)
     axes.set(yscale="log", ylabel="ratio of model-steps a second")
-    axes.tick_params(axis="x", labelsize=6)
 
 
 def _map(axes: Axes, data: xr.Dataset) -> None:
@@ -127,9 +127,10 @@ def _objective(axes: Axes, data: xr.Dataset) -> None:
 def _members(axes: Axes, data: xr.Dataset) -> None:
     members = data["members"].values
     axes.plot(members, members / members[0], color="0.7", label="in proportion")
-    for name, label, mark in (("seconds", "seconds", "o"), ("resident", "memory", "s")):
+    for name, label, unit, mark in (("seconds", "training", "s", "o"), ("resident", "memory", "GiB", "s")):
         values = data[f"members_{name}"].values
-        axes.plot(members, values / values[0], mark, linestyle="-", label=f"{label}, {values[-1]:.3g} at last")
+        ends = f"{label}, {values[0]:.2g} to {values[-1]:.2g} {unit}"
+        axes.plot(members, values / values[0], mark, linestyle="-", label=ends)
     axes.set(xscale="log", yscale="log", xlabel="members, d = p = n = 16", ylabel="over those of the fewest")
     axes.legend()
 
