@@ -66,8 +66,8 @@ class Config:
     """Score by which images are ordered in scores.csv; by default the denoising loss at the first noise level."""
     images: str = field(default="", metadata=contents.PATH)
     """Folder of images for the pipeline or module."""
-    memorized: str = "memorized"
-    """Subfolder of images with the memorized ones."""
+    memorized: str = scored.MEMORIZED
+    """Subfolder of images with the memorized ones; empty for images without labels."""
     names: tuple[str, ...] = ()
     """Modules of the network to read; by default every block."""
     timestep: int = 100

@@ -126,8 +126,11 @@ def test_a_module_and_a_folder_give_table_and_file(project):
     assert losses == sorted(losses, reverse=True)
     labels = {row["image"]: int(row["memorized"]) for row in rows}
     assert labels == {name: int(name.startswith("memorized")) for name in labels}
-    unlabelled = launch.main(score_model.SIM, [*options, "--memorized", "nowhere", "--no-figure"]).read()
+    unlabelled = launch.main(score_model.SIM, [*options, "--memorized", "", "--no-figure"]).read()
     assert "auroc" not in unlabelled
+    for more, said in ((["--memorized", "nowhere"], "--memorized must be one of"), (["--colour"], "--colour gives")):
+        with pytest.raises(SystemExit, match=said):
+            launch.main(score_model.SIM, [*options, *more, "--no-figure"])
     own = [f"{row['image']},{row['image'][:10]} {int(row['image'][-5]) // (2 - int(row['memorized']))}" for row in rows]
     (project / "groups.csv").write_text("\n".join(own))
     compared = ["--baseline", "weights.pt", "--groups", "groups.csv", "--noise-stds", "0.2"]

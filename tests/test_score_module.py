@@ -155,6 +155,32 @@ def test_foreign_modules_are_scored_in_one_call_and_stay_bit_identical(rng, kind
     }
 
 
+class Counting(torch.nn.Module):
+    """Counts its passes in a buffer that it puts another in place of, and has one that cannot be written to."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("shared", torch.ones(1, 1).expand(4, 4))
+        self.register_buffer("rebound", torch.zeros(()))
+        self.register_buffer("written", torch.zeros(()))
+        self.act = torch.nn.ReLU()
+
+    def forward(self, x):
+        self.rebound = self.rebound + 1
+        self.written += 1
+        return self.act(x)
+
+
+def test_buffers_that_a_pass_replaces_or_cannot_write_to_are_what_they_were(rng):
+    net = Counting()
+    before = dict(net.named_buffers())
+    images = rng.standard_normal((6, 1, 4, 4)).astype(np.float32)
+    adapter.module_columns(net, images, noise_std=0.1)
+    after = dict(net.named_buffers())
+    assert all(after[name] is buffer for name, buffer in before.items())
+    assert float(net.rebound) == float(net.written) == 0
+
+
 def test_scores_are_those_of_a_pass_written_out(rng):
     """Pre-activations of a functional ReLU, rectified, largest over positions; minus the squared error as a control."""
     torch.manual_seed(1)
@@ -280,6 +306,8 @@ def test_refusals(rng, refused):
         ("noise_std", {"noise_std": (0.1, 0.1)}),
         ("names", {"names": ["third"]}),
         ("activation", {"activation": "gelu"}),
+        ("pooling", {"pooling": "max"}),
+        ("baseline", {"baseline": "untrained.pt"}),
         ("activation", {"activation": torch.relu_}),
         ("statistics", {"statistics": ("entropy",)}),
         ("batch_size", {"batch_size": 0}),

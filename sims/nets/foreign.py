@@ -4,6 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,14 @@ def _factory(name: str) -> Any:
         raise Refusal(f"--module must be package.module:factory; got {name!r}")
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: one's own files are found where one stands
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ModuleNotFoundError, AttributeError) as error:
         raise Refusal(f"--module must name something that can be imported; {name}: {error}") from error
     finally:
         sys.path.remove(str(Path.cwd()))
+    if not callable(found):
+        raise Refusal(f"--module must name a factory, called without arguments; {name} is a {type(found).__name__}")
+    return found
 
 
 def _state(option: str, file: str) -> Any:
@@ -67,8 +71,13 @@ def _state(option: str, file: str) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
         raise Refusal(
-            f"{option} must hold tensors alone, as torch.save(net.state_dict(), FILE) writes them, since anything else "
-            f"may run code when it is opened; {file}: {reason}"
+            f"{option} must hold tensors alone, as torch.save(net.state_dict(), FILE) writes them: anything else may "
+            f"run code when it is opened, so {file} was not opened{_culprit(str(error))}"
         ) from error
+
+
+def _culprit(reason: str) -> str:
+    """What torch found in a file besides tensors, where it says so; its advice is to open the file all the same."""
+    found = re.search(r"GLOBAL (\S+)", reason)
+    return f" ({found.group(1)} is in it)" if found else ""

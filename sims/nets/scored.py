@@ -8,11 +8,14 @@ import numpy as np
 import xarray as xr
 
 from dae_theory import data, detection
+from dae_theory.checks import Refusal
 from dae_theory.data.folder import image_files
 from sims.measures import suspects
 from sims.nets import foreign
 from sims.worlds import groups
 from sims.worlds.activations import POOLINGS
+
+MEMORIZED = "memorized"  # subfolder that is looked for unless another is named
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,13 @@ def by_module(config: Any) -> Scored:
     images = data.load_images(f"folder:{config.images}", size=size, colour=config.colour)
     pixels = _channels_first(images)
     asked: dict[str, Any] = {"noise_std": config.noise_stds, "batch_size": config.batch_size, "seed": config.seed}
-    names = list(config.names) or adapter.default_names(trained, pixels, config.noise_stds)
+    try:
+        names = list(config.names) or adapter.default_names(trained, pixels, config.noise_stds)
+    except (RuntimeError, TypeError) as error:  # of its own forward pass
+        raise Refusal(
+            f"--module must take what --images gives, {pixels.shape[1:]} an image; it answers: {error}. --colour gives "
+            "three channels and --size another size; a net that takes the noise level too needs a factory that wraps it"
+        ) from error
     if config.pooling != "max":
         asked["pooling"] = partial(POOLINGS["mean"], channel_axis=1) if config.pooling == "mean" else POOLINGS["none"]
     compared = bool(config.baseline) or (config.untrained and bool(config.weights))
@@ -108,5 +117,10 @@ def _channels_first(images: data.Images) -> np.ndarray:
 def _labels(config: Any, images: data.Images) -> np.ndarray | None:
     """Which images lie in the folder of memorized ones; None where there is none."""
     if config.memorized not in images.names or len(images.names) < 2:
+        if config.memorized not in ("", MEMORIZED):
+            raise Refusal(
+                f"--memorized must be one of the subfolders {list(images.names)}, or empty for images without labels;"
+                f" got {config.memorized!r}"
+            )
         return None
     return np.asarray(images.labels) == images.names.index(config.memorized)

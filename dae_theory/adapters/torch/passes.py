@@ -34,16 +34,31 @@ def denoise(model: torch.nn.Module, predict: Predict | None, y: torch.Tensor, le
 
 @contextmanager
 def unchanged(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation without gradients inside; afterwards flags, buffers and torch's random state are what they were."""
+    """Evaluation without gradients inside; afterwards flags, buffers and torch's random state are what they were.
+
+    Buffers also where a forward pass puts others in their place; of them those that it wrote to are written back.
+    """
     check_model(model)
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices), hooks.evaluating(model):
         try:
             yield
         finally:
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for module, name, buffer, before in buffers:
+                module._buffers[name] = buffer
+                if not _same(buffer, before):
+                    buffer.copy_(before)
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether both hold the same numbers; NaN is NaN."""
+    return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def check_model(model: Any) -> None:

@@ -81,6 +81,8 @@ def score_module(
         "batch_size": batch_size,
         "seed": seed,
     }
+    if not isinstance(baseline, torch.nn.Module | None):
+        raise Refusal(f"baseline must be a torch.nn.Module or None; got {type(baseline).__name__}")
     if baseline is not None and names is None:
         names = default_names(model, images, noise_std, predict)
     columns = module_columns(model, images, names=names, **asked)
@@ -128,6 +130,8 @@ def module_columns(
         ValueError: As `detection.stream_columns` and `capture`; activations are signed while `activation` is None.
     """
     apply = _activation(activation)
+    if not callable(pooling):
+        raise Refusal(f"pooling must be a callable; got {pooling!r}")
     if names is None:
         names = default_names(model, images, noise_std, predict)
     place = place_of(model)
