@@ -16,6 +16,18 @@ from figures.look import sheet, style
 
 ROWS = 14
 CONTROLS = ("pixel_std", "input_norm", "denoising_loss")
+WORDS = {
+    "l4_over_l2": r"$\|h\|_4/\|h\|_2$",
+    "kurtosis": "excess kurtosis of $h$",
+    "participation_ratio": r"participation ratio $(\sum h^2)^2/\sum h^4$",
+    "max_share": r"largest share $\max h^2/\sum h^2$",
+    "gini": "Gini index of $h$",
+    "std": "std of $h$",
+    "combined": "all scores combined",
+    "pixel_std": "std of the input",
+    "input_norm": "norm of the input",
+    "denoising_loss": "denoising loss",
+}
 
 
 def draw(data: xr.Dataset) -> Figure:
