@@ -65,7 +65,14 @@ def _components(axes: Axes, data: xr.Dataset) -> None:
             label=f"theory (8), component {component + 1}",
         )
         sem = at["components"].std("seed", ddof=1) / np.sqrt(data.sizes["seed"])
-        axes.errorbar(data["copies"], at["components"].mean("seed"), yerr=sem, fmt=marker, color=color, label=f"nets, component {component + 1}")
+        axes.errorbar(
+            data["copies"],
+            at["components"].mean("seed"),
+            yerr=sem,
+            fmt=marker,
+            color=color,
+            label=f"nets, component {component + 1}",
+        )
     middle = float(data["components_theory"].mean())
     axes.set(ylabel=r"norm $\|W_k\|_F^2$ of a component", ylim=(0, 1.6 * middle))
     axes.legend(loc="lower left", fontsize="x-small")
