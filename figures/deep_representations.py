@@ -41,7 +41,7 @@ def draw(data: xr.Dataset) -> Figure:
     _distribution(grid[0, 1], data, "std", "std of $h$", "b")
     _distribution(grid[1, 0], data, "participation_ratio", r"participation ratio $(\sum h^2)^2/\sum h^4$", "c")
     _layers(grid[1, 1], data)
-    figure.legend(handles=_handles(data), loc="outside upper left", ncols=4)
+    figure.legend(handles=_handles(data), loc="outside upper left", ncols=2)
     return figure
 
 

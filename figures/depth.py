@@ -34,7 +34,7 @@ ROWS = (
     "loss added, over\nwhat is stored",
     "dimension of $h$\nat noisy copies",
 )
-LEGENDS = ("score", "by the most active", "half of the neurons cut", "copies of a sample")
+LEGENDS = ("score", "by most active neurons", "half of the neurons cut", "copies of a sample")
 WORDS = {"once": "seen once", "fresh": "never seen"}
 DUPLICATED, OTHER = "#D55E00", "#0072B2"
 
@@ -63,7 +63,7 @@ def draw(data: xr.Dataset) -> Figure:
         look: dict[str, Any] = {"fontsize": "x-small", "title_fontsize": "x-small", "alignment": "left"}
         grid[row, -1].legend(handles, labels, title=title, loc="upper left", bbox_to_anchor=(1.0, 1.06), **look)
     figure.suptitle(
-        f"samples seen {data.attrs['copies']} times (duplicated) beside samples seen once; "
+        f"samples seen {data.attrs['copies']} times (duplicated) beside samples seen once\n"
         f"mean ± SEM over {data.sizes['seed']} nets; lines join the layers of a net",
         x=0.01,
         ha="left",
@@ -115,7 +115,7 @@ def _carried(axes: Axes, at: xr.Dataset) -> None:
     for kind, color, word in (("duplicated", DUPLICATED, "duplicated"), ("once", OTHER, "seen once")):
         for count, line, marker, face in ((1, "-", "o", color), (most, "--", "s", "white")):
             values = at["carried"].sel(kind=kind, count=count, version="merged")
-            _line(axes, at, values, (f"{word}: {count} neuron{'s' if count > 1 else ''}", marker, line, color), face)
+            _line(axes, at, values, (f"{word}, by {count}", marker, line, color), face)
     axes.axhline(1, color="0.6", linestyle=":", linewidth=0.8)
     axes.set_yscale("log")
     _plain_ticks(axes, (0.1, 0.3, 1, 3, 10))

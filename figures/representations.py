@@ -54,8 +54,8 @@ def draw(data: xr.Dataset) -> Figure:
     handles, labels = grid[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     figure.suptitle(
-        "nets on few samples memorize them, nets on many generalize; below, each score over all samples "
-        "(thin: single nets)\nAUROC: training samples of the memorizing against those of the generalizing nets",
+        "nets on few samples memorize them, nets on many generalize; below, each score over all samples\n"
+        "AUROC: training samples of the memorizing against those of the generalizing nets; thin: single nets",
         x=0.01,
         ha="left",
         fontsize="medium",
@@ -78,7 +78,7 @@ def _distributions(axes: Axes, at: xr.Dataset, symbol: str, auroc: compare.Row) 
             _cumulative(axes, values.isel(seed=seed).values, color=color, linestyle=line, linewidth=0.4, alpha=0.6)
         _cumulative(axes, values.values.ravel(), color=color, linestyle=line, label=label)
     axes.axvline(float(at["theory"]), color="0.2", linewidth=0.8, linestyle="-.", label="theory: one neuron active")
-    axes.set_title(symbol, loc="left", fontsize="small", pad=3)
+    axes.set_title(symbol, loc="left", fontsize="small", pad=3, x=-0.12)  # over the numbers, or it meets the AUROC
     axes.set_title(f"AUROC {auroc.measured:.3f} ± {auroc.sem:.3f}", loc="right", fontsize="x-small", pad=3)
     axes.set(yticks=(0, 0.5, 1), ylim=(-0.03, 1.03))
 
