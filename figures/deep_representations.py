@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from figures.look import style
 
@@ -23,17 +24,33 @@ LOOKS = {
     "others": ("#0072B2", "s", "-"),
 }
 
+GROUPS = {
+    "few, training": "net on few images, its own",
+    "few, fresh": "net on few, fresh images",
+    "many, training": "net on many images, its own",
+    "many, fresh": "net on many, fresh images",
+    "memorized": "memorized images",
+    "others": "other images",
+}
+
 
 def draw(data: xr.Dataset) -> Figure:
-    """One sample and its scores above, all layers below."""
-    figure, grid = plt.subplots(2, 2, figsize=(style.PAGE, 5.4))
+    """One sample and the two scores of all samples in its layer; all layers."""
+    figure, grid = plt.subplots(2, 2, figsize=(style.PAGE, 5.0))
     _bars(grid[0, 0], data)
     _distribution(grid[0, 1], data, "std", "std of $h$", "b")
     _distribution(grid[1, 0], data, "participation_ratio", r"participation ratio $(\sum h^2)^2/\sum h^4$", "c")
     _layers(grid[1, 1], data)
-    handles, labels = grid[1, 1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(handles=_handles(data), loc="outside upper left", ncols=2)
     return figure
+
+
+def _handles(data: xr.Dataset) -> list[Line2D]:
+    looks = {group: LOOKS[group] for group in map(str, data["group"].values)}
+    return [
+        Line2D([], [], color=color, marker=marker, linestyle=line, markersize=4, label=GROUPS[group])
+        for group, (color, marker, line) in looks.items()
+    ]
 
 
 def _pair(data: xr.Dataset) -> list[str]:
@@ -76,7 +93,6 @@ def _layers(axes: Axes, data: xr.Dataset) -> None:
             fmt=marker,
             color=color,
             markersize=4,
-            label=group,
         )
     axes.set_yticks(heights, [_words(layer) for layer in layers])
     axes.invert_yaxis()

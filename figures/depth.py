@@ -11,6 +11,8 @@ bottom  dimension of the representations of noisy copies of a sample
 Parallel neurons were merged for the second row; these nets have next to none, so that it changes nothing there.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -26,12 +28,20 @@ SCORES = {
     "participation_ratio": ("− participation ratio", "^", "-.", "#009E73"),
 }
 CONTROL = ("− loss at the sample", "x", ":", "0.35")
+ROWS = (
+    "AUROC, duplicated\nagainst once",
+    "share of the\nsample carried",
+    "loss added, over\nwhat is stored",
+    "dimension of $h$\nat noisy copies",
+)
+LEGENDS = ("score", "by most active neurons", "half of the neurons cut", "copies of a sample")
+WORDS = {"once": "seen once", "fresh": "never seen"}
 DUPLICATED, OTHER = "#D55E00", "#0072B2"
 
 
 def draw(data: xr.Dataset) -> Figure:
     """Four columns of four panels."""
-    figure, grid = plt.subplots(4, len(KINDS), figsize=(style.PAGE, 7.8), sharex=True, sharey="row")
+    figure, grid = plt.subplots(4, len(KINDS), figsize=(style.PAGE, 6.2), sharex=True, sharey="row")
     for column, kind in enumerate(KINDS):
         at = data.isel(layer=[index for index, net in enumerate(data["net"].values) if net.split(", ", 1)[1] == kind])
         style.panel_letter(grid[0, column], "abcd"[column], kind)
@@ -42,15 +52,23 @@ def draw(data: xr.Dataset) -> Figure:
         nets = [str(net).split()[0] for net in at["net"].values]
         names = [f"{place}/{net}" for place, net in zip(at["place"].values, nets, strict=True)]
         grid[3, column].set_xticks(range(len(names)), names)
-        grid[3, column].set_xlabel("hidden layer / depth")
-    words = ("AUROC", "carried by the\nmost active", "lost with half\nof the neurons", "dimension of\nnoisy copies")
-    for axes, label in zip(grid[:, 0], words, strict=True):
+    figure.align_ylabels(grid[:, 0])
+    figure.supxlabel("hidden layer / all hidden layers of its net: 2/3 is the second of three", fontsize="medium")
+    for axes, label in zip(grid[:, 0], ROWS, strict=True):
         axes.set_ylabel(label)
     grid[0, 0].set_ylim(-0.04, 1.04)
     grid[3, 0].set_ylim(0, 1.1 * float(data["cloud"].max()))
-    for row in range(4):
+    for row, title in enumerate(LEGENDS):
         handles, labels = grid[row, 0].get_legend_handles_labels()
-        grid[row, -1].legend(handles, labels, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        look: dict[str, Any] = {"fontsize": "x-small", "title_fontsize": "x-small", "alignment": "left"}
+        grid[row, -1].legend(handles, labels, title=title, loc="upper left", bbox_to_anchor=(1.0, 1.06), **look)
+    figure.suptitle(
+        f"samples seen {data.attrs['copies']} times (duplicated) beside samples seen once\n"
+        f"mean ± SEM over {data.sizes['seed']} nets; lines join the layers of a net",
+        x=0.01,
+        ha="left",
+        fontsize="medium",
+    )
     return figure
 
 
@@ -94,7 +112,7 @@ def _areas(axes: Axes, at: xr.Dataset) -> None:
 
 def _carried(axes: Axes, at: xr.Dataset) -> None:
     most = int(at["count"].values[-1])
-    for kind, color, word in (("duplicated", DUPLICATED, "duplicated"), ("once", OTHER, "once")):
+    for kind, color, word in (("duplicated", DUPLICATED, "duplicated"), ("once", OTHER, "seen once")):
         for count, line, marker, face in ((1, "-", "o", color), (most, "--", "s", "white")):
             values = at["carried"].sel(kind=kind, count=count, version="merged")
             _line(axes, at, values, (f"{word}, by {count}", marker, line, color), face)
@@ -107,7 +125,7 @@ def _lost(axes: Axes, at: xr.Dataset) -> None:
     share = float(at["share"].values[np.abs(at["share"].values - 0.5).argmin()])
     for kind, color, marker in (("duplicated", DUPLICATED, "o"), ("once", OTHER, "s")):
         values = at["lost"].sel(kind=kind, version="trained", share=share)
-        _line(axes, at, values, (kind, marker, "-", color))
+        _line(axes, at, values, (WORDS.get(kind, kind), marker, "-", color))
     axes.set_yscale("log")
     _plain_ticks(axes, (0.1, 1, 10, 100))
 
@@ -119,4 +137,4 @@ def _plain_ticks(axes: Axes, ticks: tuple[float, ...]) -> None:
 
 def _dimensions(axes: Axes, at: xr.Dataset) -> None:
     for kind, color, marker in (("duplicated", DUPLICATED, "o"), ("fresh", "black", "^")):
-        _line(axes, at, at["cloud"].sel(of=kind), (kind, marker, "-", color))
+        _line(axes, at, at["cloud"].sel(of=kind), (WORDS.get(kind, kind), marker, "-", color))

@@ -28,7 +28,7 @@ def draw(data: xr.Dataset) -> Figure:
         axes.set_xscale("log")
         axes.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
         axes.minorticks_off()
-        axes.set_xlabel("copies $m$")
+        axes.set_xlabel("copies $m$ of the sample $x$")
     return figure
 
 
@@ -48,9 +48,9 @@ def _sample(axes: Axes, data: xr.Dataset) -> None:
         data["copies"], size.mean("seed"), yerr=sem, label=f"nets, mean ± SEM over {size.sizes['seed']}", **POINTS
     )
     _mark(axes, data)
-    axes.set(ylabel=r"norm of the neurons on $x$, $\|w\|^2$", ylim=(-0.03, 1.45))
+    axes.set(ylabel=r"norm $\|w\|^2$ of the neurons on $x$", ylim=(-0.03, 1.45))
     axes.legend(loc="upper left", fontsize="x-small")
-    style.panel_letter(axes, "a", "the duplicated sample")
+    style.panel_letter(axes, "a", "the duplicated sample $x$")
 
 
 def _components(axes: Axes, data: xr.Dataset) -> None:
@@ -65,9 +65,16 @@ def _components(axes: Axes, data: xr.Dataset) -> None:
             label=f"theory (8), component {component + 1}",
         )
         sem = at["components"].std("seed", ddof=1) / np.sqrt(data.sizes["seed"])
-        axes.errorbar(data["copies"], at["components"].mean("seed"), yerr=sem, fmt=marker, color=color, label="nets")
+        axes.errorbar(
+            data["copies"],
+            at["components"].mean("seed"),
+            yerr=sem,
+            fmt=marker,
+            color=color,
+            label=f"nets, component {component + 1}",
+        )
     middle = float(data["components_theory"].mean())
-    axes.set(ylabel=r"norm of a component's neurons, $\|W_k\|_F^2$", ylim=(0, 1.6 * middle))
+    axes.set(ylabel=r"norm $\|W_k\|_F^2$ of a component", ylim=(0, 1.6 * middle))
     axes.legend(loc="lower left", fontsize="x-small")
     style.panel_letter(axes, "b", "the components beside it")
 
@@ -82,6 +89,6 @@ def _survival(axes: Axes, data: xr.Dataset) -> None:
     star, copies = data.attrs["star"], data["copies"].values
     axes.plot([copies[0], star, star, copies[-1]], [0, 0, 1, 1], label="theory", **THEORY)
     _mark(axes, data)
-    axes.set(ylabel="share of nets that stored $x$", ylim=(-0.05, 1.75), yticks=(0, 0.5, 1))
+    axes.set(ylabel="share of nets", ylim=(-0.05, 1.75), yticks=(0, 0.5, 1))
     axes.legend(loc="upper left", fontsize="x-small")
-    style.panel_letter(axes, "c", "survival")
+    style.panel_letter(axes, "c", "nets that stored the sample")

@@ -69,7 +69,7 @@ def make(
     if manifest["name"] != expected:
         raise ValueError(f"record must be one of the sim {expected}; {folder} is one of {manifest['name']}")
     try:
-        figure = script(name).draw(data)
+        figure = script(name).draw(data.assign_attrs(config=manifest["config"]))  # settings that it may name
     except (KeyError, AttributeError) as error:  # arrays and attributes that records of its time did not have
         lacking = str(error.args[0] if error.args else error).partition(". ")[0]
         words = f"record {folder} lacks what the figure draws ({lacking}); it may be of an older version"

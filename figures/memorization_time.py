@@ -16,6 +16,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
 from figures.look import style
@@ -31,6 +33,8 @@ STOPS: dict[str, dict[str, Any]] = {
     "cost_at_the_end": {"color": "0.4", "marker": "s", "label": "at the end"},
 }
 LEVELS = (0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 10, 20, 30, 50)  # ticks of a test loss
+MEMORIZED: dict[str, Any] = {"marker": "o", "markersize": 4}
+OPEN: dict[str, Any] = {"marker": "^", "markerfacecolor": "none", "markersize": 6}
 MIDDLE = (0.25, 0.5, 0.75)
 WORDS = {"adam": "Adam", "sgd": "gradient descent", "flow": "gradient flow"}
 
@@ -124,31 +128,30 @@ def _ticks(axes: Axes, n: np.ndarray) -> None:
 def _window(axes: Axes, data: xr.Dataset, width: int) -> None:
     """From the median τ_gen to the median τ_mem of the runs that have one, for every λ."""
     n, last = data["n"].values, float(data["step"][-1])
-    for decay, color, hatch in zip(data["weight_decay"].values, ("#0072B2", "#E69F00"), ("", "///"), strict=False):
+    decays = data["weight_decay"].values
+    shifts = (0.965, 1.035) if len(decays) > 1 else (1.0,)
+    for decay, color, shift in zip(decays, ("#0072B2", "#E69F00"), shifts, strict=False):
         here = data.sel(rule="adam", p=width, weight_decay=decay)
         start, stop = (_quartiles(here, name)[1] for name in ("generalizing", "memorizing"))
         shown = np.isfinite(start) & ~np.isnan(stop)
-        top = np.minimum(stop, last)
-        axes.fill_between(
-            n,
-            start,
-            top,
-            where=shown,
-            color=color,
-            alpha=0.35,
-            linewidth=0,
-            hatch=hatch,
-            label=rf"$\lambda$ = {decay:g}",
-        )
-        axes.plot(n[shown], start[shown], "v-", color=color, markersize=4)
-        closed, unclosed = shown & np.isfinite(stop), shown & np.isinf(stop)
-        axes.plot(n[closed], top[closed], "o-", color=color, markersize=4)
-        axes.plot(n[unclosed], top[unclosed], "^", mfc="none", color=color, markersize=6)
+        top, place = np.minimum(stop, last), n * shift
+        axes.vlines(place[shown], start[shown], top[shown], color=color, alpha=0.4, linewidth=5)
+        axes.plot(place[shown], start[shown], "v", color=color, markersize=4)
+        for mark, which in ((MEMORIZED, np.isfinite(stop)), (OPEN, np.isinf(stop))):
+            axes.plot(place[shown & which], top[shown & which], color=color, linestyle="", **mark)
     axes.set(xscale="log", yscale="log", xlabel="samples n", ylabel="steps of Adam")
     axes.set_xlim(n[0] / 1.1, n[-1] * 1.1)
-    axes.set_ylim(top=3 * last)  # room for the legend
+    low = axes.get_ylim()[0] / 1.2
+    axes.set_ylim(low, last * (last / low) ** 0.45)  # room for the legend
     _ticks(axes, n)
-    axes.legend(fontsize="small", loc="upper center", ncols=2)
+    colors = [
+        Patch(color=color, alpha=0.4, label=rf"window, $\lambda$ = {decay:g}")
+        for decay, color in zip(decays, ("#0072B2", "#E69F00"), strict=False)
+    ]
+    start = Line2D([], [], color="0.3", linestyle="", marker="v", ms=4, label=r"start: $\tau_{gen}$")
+    ends = ((MEMORIZED, r"end: $\tau_{mem}$"), (OPEN, "end: after the run"))
+    marks = [start, *(Line2D([], [], color="0.3", linestyle="", label=label, **mark) for mark, label in ends)]
+    axes.legend(handles=[*colors, *marks], fontsize="small", loc="upper center", ncols=2)
 
 
 def _quartiles(here: xr.Dataset, name: str) -> np.ndarray:

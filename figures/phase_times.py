@@ -71,13 +71,24 @@ def _boundaries(axes: Axes, data: xr.Dataset, looks: dict[int, dict[str, Any]]) 
     both = np.asarray([max(n.min(), p.min()), min(n.max(), p.max())])
     axes.plot(both, both, ":", color="0.5", zorder=0)
     axes.annotate("$p = n$", (both[1], both[1]), color="0.4", ha="left", va="top")
-    for value in p[data["boundary"].isnull().all("steps").values]:
-        axes.annotate("no boundary", (n[-1], value), color="0.3", va="center", ha="right")
+    _without(axes, data)
     axes.set(yscale="log", ylabel=data["p"].attrs["label"], xlim=style.edges(n)[[0, -1]], ylim=style.edges(p)[[0, -1]])
     _ticks(axes.yaxis, p)
     axes.text(0.03, 0.97, "memorizes", transform=axes.transAxes, va="top")
     axes.text(0.97, 0.97, "generalizes", transform=axes.transAxes, va="top", ha="right")
     style.panel_letter(axes, "a", "measured boundary: index = ½")
+
+
+def _without(axes: Axes, data: xr.Dataset) -> None:
+    """At every width without a point at some time: at which, and that its nets do not generalize on the axis."""
+    look: dict[str, Any] = {"color": "0.3", "va": "center", "ha": "right", "fontsize": 7}
+    for value in data["p"].values:
+        none = data["boundary"].sel(p=value).isnull()
+        if none.any():
+            times = ", ".join(f"{steps:,}" for steps in data["steps"].values[none.values])
+            when = "any time" if none.all() else f"{times} steps"
+            words = f"no point at\n{when}: index\nstays above {data.attrs['low']:g}"
+            axes.annotate(words, (0.99, value), xycoords=axes.get_yaxis_transform(), **look)
 
 
 def _index(axes: Axes, data: xr.Dataset, looks: dict[int, dict[str, Any]]) -> None:

@@ -41,18 +41,18 @@ def draw(data: xr.Dataset) -> Figure:
     _map(grid[1, 1], one, "asymmetry", r"$\|W_1-W_2\|_F/\|W_1\|_F$", (1e-14, 1))
     for axes in grid[:, :2].flat:
         _boundary(axes, one)
-    _against_margin(grid[0, 2], data, {"gradient": "o"}, "gradient norm at the formula")
+    _against_margin(grid[0, 2], data, {"gradient": "o"}, "gradient norm")
     margins = np.linspace(0, float(data["margin"].max()), 200)
     grid[0, 2].plot(margins, scipy.stats.norm.sf(margins), "--", color="0.2")
     grid[0, 2].axhline(data.attrs["stationary"], color="0.5", linewidth=0.8)
-    _against_margin(grid[1, 2], data, {"block_error": "o", "asymmetry": "x"}, "after polishing")
+    _against_margin(grid[1, 2], data, {"block_error": "o", "asymmetry": "x"}, "error after polishing")
     titles = (
         "gradient at the formula",
         "certificate at the formula",
-        "the margin decides",
+        "gradient over margin",
         "block error after polishing",
         "asymmetry after polishing",
-        "both against the margin",
+        "errors over margin",
     )
     for letter, axes, title in zip("abcdef", grid.flat, titles, strict=True):
         style.panel_letter(axes, letter, title)
@@ -115,6 +115,16 @@ def _against_margin(axes: Axes, data: xr.Dataset, names: dict[str, str], label: 
     axes.set(xlim=(least - 0.5, 2.5 * data.attrs["sure_margin"]), ylim=(FLOOR / 5, 20))
     if len(names) > 1:
         axes.legend(loc="upper right", handletextpad=0)
+        _zero(axes, min(float(data[name].min()) for name in names))
+
+
+def _zero(axes: Axes, least: float) -> None:
+    """A tick that says 0 for what is drawn at the floor, and why there is anything."""
+    axes.set_yticks([FLOOR, 1e-12, 1e-8, 1e-4, 1], ["0", "$10^{-12}$", "$10^{-8}$", "$10^{-4}$", "$10^{0}$"])
+    axes.minorticks_off()
+    if least < FLOOR:
+        place: dict[str, Any] = {"xytext": (0, 6), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+        axes.annotate("formula\nunchanged", (1, FLOOR), xycoords=axes.get_yaxis_transform(), fontsize=7, **place)
 
 
 def _cells(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -135,6 +145,7 @@ def _handles(data: xr.Dataset) -> list[Line2D | Patch]:
         Line2D([], [], label=rf"theory: margin $m={sure:.1f}$, where $\Phi(-m)$ is {tolerance:g}", **BOUNDARY),
         Line2D([], [], label="theory: $m=0$, a gate wrong without noise", **ZERO),
         Line2D([], [], label=r"theory: probability of the worst gate, $\Phi(-m)$", color="0.2", linestyle="--"),
+        Line2D([], [], label="tolerance: a smaller gradient counts as zero", color="0.5", linewidth=0.8),
     ]
     present = np.unique(data["formula_verdict"].isel(draw=0)).astype(int)
     return lines + [Patch(color=SHADES[code], label=data.attrs["verdicts"][code]) for code in present]

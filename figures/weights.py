@@ -18,6 +18,7 @@ from figures.look import pictures, style
 
 LOOKS = (("o", "#0072B2", "-"), ("s", "#D55E00", "--"), ("^", "#009E73", "-."), ("D", "#CC79A7", ":"))
 PLACES = 8
+SIZE = 6.5  # of the numbers below pictures
 
 
 def draw(data: xr.Dataset) -> Figure:
@@ -26,19 +27,21 @@ def draw(data: xr.Dataset) -> Figure:
     rows = compare.kept(data)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.65, 1))
     top, bottom = halves
-    parts = top.subfigures(1, data.sizes["set"], squeeze=False)
+    widths = [1.11] + [1.0] * (data.sizes["set"] - 1)  # the first has the rows' names beside it
+    parts = top.subfigures(1, data.sizes["set"], squeeze=False, width_ratios=widths)
     for number, name in enumerate(data["set"].values):
         _columns(parts[0, number], data.sel(set=name), str(name), rows, first=number == 0)
     axes = bottom.subplots(1, 3)
     _match(axes[0], data, rows)
     _angles(axes[1], data)
     _gains(axes[2], data)
+    bottom.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
 def _columns(part: Any, at: xr.Dataset, name: str, rows: list[compare.Row], *, first: bool) -> None:
     """Six strips: learned over analytic for few centred images, few as they are, and many."""
-    axes = part.subplots(6, 1, gridspec_kw={"height_ratios": (1.75, 1, 1.75, 1, 1, 1.4)})
+    axes = part.subplots(6, 1)  # of one height, so that pictures stand below each other
     few, decay = at.attrs["few"], float(at["few_decay"].isel(centred=0, decay=0))
     for row, centred in ((0, True), (2, False)):
         cell = at.sel(centred=centred)
@@ -55,6 +58,7 @@ def _columns(part: Any, at: xr.Dataset, name: str, rows: list[compare.Row], *, f
             below=texts,
             label="learned" if first else "",
             below_label="cosine\nnorm" if first else "",
+            size=SIZE,
         )
         pictures.strip(axes[row + 1], list(analytic), places=PLACES, label="$r_ix_i$ (9)" if first else "")
         words = "centred" if centred else "as they are"
@@ -80,6 +84,7 @@ def _columns(part: Any, at: xr.Dataset, name: str, rows: list[compare.Row], *, f
         below=captured,
         label="$u_j$ (8)" if first else "",
         below_label="in span $W$" if first else "",
+        size=SIZE,
     )
     axes[4].set_title(
         rf"{name}, as they are, $n={int(cell['samples'])}$, $\lambda={float(cell['weight_decay']):.3g}$:"
@@ -115,7 +120,6 @@ def _match(axes: Axes, data: xr.Dataset, rows: list[compare.Row]) -> None:
         xlabel="direction error $1-\\cos(w_j, x_i)$",
         ylabel=r"norm error $\|w_j\|/(r_i\|x_i\|)-1$ (%)",
     )
-    axes.legend(loc="lower left", fontsize="x-small", frameon=True, framealpha=1, edgecolor="none")
     style.panel_letter(axes, "a", "few: every matched column")
 
 
@@ -135,7 +139,7 @@ def _angles(axes: Axes, data: xr.Dataset) -> None:
                 linestyle=line,
                 markersize=2.5,
                 linewidth=0.7,
-                label=f"{name}, {'centred' if centred else 'as they are'}: median {float(angle.median()):.1f}°",
+                label=f"median {float(angle.median()):.1f}°",
             )
             if angle.sizes["seed"] > 1:
                 axes.fill_between(share, angle.min("seed"), angle.max("seed"), color=color, alpha=0.2, linewidth=0)
@@ -145,7 +149,7 @@ def _angles(axes: Axes, data: xr.Dataset) -> None:
         ylabel=r"principal angle $\theta_j$ (degrees)",
         ylim=(None, 300),
     )
-    axes.legend(loc="upper left", fontsize="x-small")
+    axes.legend(loc="upper left")
     style.panel_letter(axes, "b", r"many: $W$ against the block solution")
 
 
@@ -165,11 +169,10 @@ def _gains(axes: Axes, data: xr.Dataset) -> None:
                 fmt=marker,
                 color=color,
                 markersize=2.5,
-                label=f"{name}, {'centred' if centred else 'as they are'}",
             )
     axes.set(
         xlabel=r"predicted gain $(\Lambda_j-n\lambda)/(\Lambda_j+n\sigma^2)$",
         ylabel=r"learned $\sigma_j(W)^2$",
     )
-    axes.legend(loc="upper left", fontsize="x-small")
+    axes.legend(loc="upper left")
     style.panel_letter(axes, "c", "many: gains of the directions")

@@ -24,6 +24,7 @@ def strip(
     label: str = "",
     below_label: str = "",
     limits: tuple[float, float] | None = None,
+    size: float = 5.5,
 ) -> None:
     """Pictures from left to right in a row, each on its own scale unless limits are given.
 
@@ -35,6 +36,7 @@ def strip(
         label: at the left of the row.
         below_label: what the text below is, at the left of it.
         limits: (black, white); None takes ± the largest entry of each picture.
+        size: of the text below.
     """
     axes.set(xlim=(-GAP, places * (1 + GAP)), ylim=(1.02, -0.02), aspect="equal", xticks=[], yticks=[], anchor="NW")
     axes.spines[:].set_visible(False)
@@ -47,7 +49,7 @@ def strip(
             textcoords="offset points",
             ha=side,
             va="top",
-            fontsize=5.5,
+            fontsize=size,
             annotation_clip=False,
             linespacing=0.95,
         )
