@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the modules below
         intrinsic_dimension,
         knock_out,
         layered,
+        layout,
         memorization,
         model,
         noise,

@@ -133,7 +133,8 @@ def _largest(scores: Float[Array, " n"], count: int) -> tuple[Float[Array, " c"]
     """`lax.top_k`, which sorts, of few numbers: the c largest of all lie in the c groups with the largest maxima."""
     rows = len(scores)
     if rows <= 4 * count * _GROUP:
-        return tuple(lax.top_k(scores, count))
+        values, place = lax.top_k(scores, count)
+        return values, place
     groups = jnp.pad(scores, (0, -rows % _GROUP), constant_values=-jnp.inf).reshape(-1, _GROUP)
     group = jnp.sort(lax.top_k(jnp.max(groups, axis=1), count)[1])  # in order, so that of equal ones the first is taken
     values, place = lax.top_k(groups[group].ravel(), count)

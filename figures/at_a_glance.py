@@ -65,7 +65,7 @@ def _map(axes: Axes, data: xr.Dataset, name: str, over: tuple[str, str], boundar
     axes.errorbar(place[shown], data[y].values[shown], xerr=spread, ecolor="black", elinewidth=1, zorder=4, **POINT)
     axes.set(xscale="log", yscale="log")
     for axis, values in ((axes.xaxis, data[x].values), (axes.yaxis, data[y].values)):
-        axis.set_major_locator(FixedLocator(values if len(values) <= 8 else values[::2]))
+        axis.set_major_locator(FixedLocator((values if len(values) <= 8 else values[::2]).tolist()))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     return mesh

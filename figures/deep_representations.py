@@ -48,7 +48,7 @@ def draw(data: xr.Dataset) -> Figure:
 def _handles(data: xr.Dataset) -> list[Line2D]:
     looks = {group: LOOKS[group] for group in map(str, data["group"].values)}
     return [
-        Line2D([], [], color=color, marker=marker, linestyle=line, markersize=4, label=GROUPS[group])
+        Line2D([], [], **{"color": color, "marker": marker, "linestyle": line}, markersize=4, label=GROUPS[group])
         for group, (color, marker, line) in looks.items()
     ]
 
