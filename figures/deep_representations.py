@@ -6,6 +6,8 @@ which follows a layer's gain, tells memorized images apart in the last block and
 attention and the residual stream need not follow at all, as the last panel shows.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -15,7 +17,7 @@ from matplotlib.lines import Line2D
 
 from figures.look import style
 
-LOOKS = {
+LOOKS: dict[str, tuple[Any, Any, Any]] = {
     "few, training": ("#D55E00", "o", "-"),
     "few, fresh": ("#E69F00", "^", "--"),
     "many, training": ("#0072B2", "s", "-"),
@@ -48,7 +50,7 @@ def draw(data: xr.Dataset) -> Figure:
 def _handles(data: xr.Dataset) -> list[Line2D]:
     looks = {group: LOOKS[group] for group in map(str, data["group"].values)}
     return [
-        Line2D([], [], **{"color": color, "marker": marker, "linestyle": line}, markersize=4, label=GROUPS[group])
+        Line2D([], [], color=color, marker=marker, linestyle=line, markersize=4, label=GROUPS[group])
         for group, (color, marker, line) in looks.items()
     ]
 
