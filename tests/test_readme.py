@@ -203,6 +203,27 @@ def test_scores_are_those_of_the_record_of_confounders():
         assert rows[k][3].startswith(_short(*worst.values)), (score, net)
 
 
+def test_speed_is_that_of_the_record_of_the_benchmark():
+    data, _ = records.read(ROOT / "figures" / "data" / "benchmark")
+    rows = {(row.claim, row.label): row for row in compare.kept(data)}
+    section = README.split("## How fast?", 1)[1].split("\n## ", 1)[0]
+    sizes = [str(size) for size in data["size"].values]
+    assert len(sizes) == 3
+    for size in sizes:
+        _, share, loop, vmap = _line(section, f"| {size} |")
+        for cell, claim in (
+            (share, "share of the rate of one product of two matrices"),
+            (loop, "times as fast as PyTorch loop"),
+            (vmap, "times as fast as torch.func.vmap"),
+        ):
+            row = rows[f"ensemble, hashed: {claim}", f"n/d/p = {size}"]
+            shown = [float(number) for number in re.findall(r"[\d.]+", cell)]
+            np.testing.assert_allclose(shown, [row.measured, *row.ends], rtol=0.06)
+    first, again = (data.sel(start=start) for start in data["start"].values[:2])
+    assert f"{float(first['map_first_progress']):.0f} s" in section
+    assert f"{float(again['map_start']):.0f} s" in section
+
+
 def test_intervals_in_readme_are_among_the_findings():
     """What a section of README repeats is said in full there, in the same digits."""
     intervals = set(re.findall(r"\d*\.\d+ \[[\d.]+, [\d.]+\]", " ".join(README.split("## The model", 1)[0].split())))
