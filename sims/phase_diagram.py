@@ -29,7 +29,6 @@ from sims.worlds.axes import AXES, axis_values, coordinates, identities
 from sims.worlds.lines import LINES, ends, lines
 
 AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation", "steps", "scale"]
-
 WIDE = 16  # neurons, up to which nets share a program
 
 
