@@ -23,6 +23,7 @@ from dae_theory.checks import Refusal
 THRESHOLD = 1 / 3
 _CANDIDATES = 8
 _CHUNK = 256
+_ROWS = 512  # training rows looked at together; those behind the last distinct one cost nothing
 _GROUP = 8  # rows of which the best is looked at first
 
 
@@ -107,16 +108,31 @@ def _search(points: Array, training: Array, distinct: Array) -> tuple[Neighbours
     centred, moved = training - centre, points - centre
     squares = jnp.where(distinct, jnp.sum(centred**2, axis=1), jnp.inf)
     farthest = jnp.max(jnp.where(distinct, squares, 0))
+    rows = min(_ROWS, training.shape[0])
+    behind = -training.shape[0] % rows
+    centred, squares = jnp.pad(centred, ((0, behind), (0, 0))), jnp.pad(squares, (0, behind), constant_values=jnp.inf)
+    live = jnp.max(jnp.where(distinct, jnp.arange(training.shape[0]) + 1, 0))
     count = min(_CANDIDATES, training.shape[0])
     epsilon = (training.shape[1] + 4) * float(jnp.finfo(training.dtype).eps)  # of a sum of d products, at worst
 
     def chunk(row: Array, shifted: Array) -> tuple[Array, Array, Array, Array]:
-        product = jnp.matmul(centred, shifted, precision=lax.Precision.HIGHEST)
         square = jnp.sum(shifted**2)
-        # In single precision, since XLA sorts all of a double-precision row, which is a hundred times slower.
-        scores, candidate = _largest((2 * product - squares - square).astype(jnp.float32), count)
+
+        def add(piece: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
+            start = piece * rows
+            product = jnp.matmul(
+                lax.dynamic_slice_in_dim(centred, start, rows), shifted, precision=lax.Precision.HIGHEST
+            )
+            scores = 2 * product - lax.dynamic_slice_in_dim(squares, start, rows) - square
+            # In single precision, since XLA sorts all of a double-precision row, which is a hundred times slower.
+            scores = jnp.concatenate([best[0], scores.astype(jnp.float32)])
+            scores, place = _largest(scores, count)
+            return scores, jnp.concatenate([best[1], start + jnp.arange(rows)])[place]
+
+        none = jnp.full(count, -jnp.inf, jnp.float32), jnp.zeros(count, jnp.arange(1).dtype)
+        scores, candidate = lax.fori_loop(0, (live + rows - 1) // rows, add, none)
         exact = jnp.sum((training[candidate] - row[None, :]) ** 2, axis=1)
-        exact = jnp.where(distinct[candidate], exact, jnp.inf)
+        exact = jnp.where(scores != -jnp.inf, exact, jnp.inf)  # no candidate: not distinct, or fewer rows than count
         nearest = jnp.argmin(exact)
         others = jnp.where(jnp.arange(count) == nearest, jnp.inf, exact)
         second = jnp.min(others)
@@ -157,11 +173,11 @@ def _by_differences(points: Array, training: Array, distinct: Array) -> Neighbou
 def nearest_distances(points: Any, training: Any, *, samples_mask: Any = None) -> Neighbours:
     """Distances d₁, d₂ from every point to the nearest and second nearest distinct training points.
 
-    Exact copies of a row count as one point. One matrix product a chunk of 256 points finds 8 candidates each, so
-    256 · n numbers are held at a time; the candidates' distances are computed from differences, and all distances of a
-    point where rounding may hide a nearer one (under tracing it may: see `neighbours_among`). Works under jit and vmap,
-    where `samples_mask` lets the number of training points vary; copies are then found by comparing all pairs
-    (n² d operations).
+    Exact copies of a row count as one point. Matrix products of 256 points with 512 training points at a time find 8
+    candidates for each point; their distances are computed from differences, and all distances of a point where
+    rounding may hide a nearer one (under tracing it may: see `neighbours_among`). Works under jit and vmap, where
+    `samples_mask` lets the number of training points vary; copies are then found by comparing all pairs (n² d
+    operations).
 
     Args:
         points: (m, d).

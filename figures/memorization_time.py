@@ -112,7 +112,8 @@ def _times(axes: Axes, data: xr.Dataset, name: str, symbol: str, width: int, dec
     _ticks(axes, data["n"].values)
     low, high = np.nanmin([data[f"{name}_time"].min(), data["step"].max() / 10]), 2 * float(data["step"].max())
     axes.set_ylim(low / (high / low) ** 0.6, high)  # room for the legend
-    axes.legend(fontsize="small", loc="lower right")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small", loc="lower right")
 
 
 def _ticks(axes: Axes, n: np.ndarray) -> None:
@@ -141,7 +142,7 @@ def _window(axes: Axes, data: xr.Dataset, width: int) -> None:
             axes.plot(place[shown & which], top[shown & which], color=color, linestyle="", **mark)
     axes.set(xscale="log", yscale="log", xlabel="samples n", ylabel="steps of Adam")
     axes.set_xlim(n[0] / 1.1, n[-1] * 1.1)
-    low = axes.get_ylim()[0] / 1.2
+    low = axes.get_ylim()[0] / 1.2 if axes.get_ylim()[0] > 0 else float(data["step"][0])  # nothing may be shown
     axes.set_ylim(low, last * (last / low) ** 0.45)  # room for the legend
     _ticks(axes, n)
     colors = [

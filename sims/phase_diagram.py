@@ -143,7 +143,7 @@ def resolve(config: Config) -> Config:
 
 
 def compute(config: Config, run: launch.Run) -> xr.Dataset:
-    """All cells and seeds, one compiled program for every dimension and bucket of widths."""
+    """All cells and seeds; every dimension and bucket of widths has a program that trains and one that measures."""
     # times are those of one run: no axis of the ensemble, but one behind it
     grid = Grid(**{name: values for name, values in config.axes.items() if name != "steps"}, seed=range(config.seeds))
     points = grid.points()
@@ -168,20 +168,24 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
             part = run.prepare(
                 f"d{dimension}-p{bucket}-n{most}",
                 partial(
-                    cell.member,
+                    cell.trained,
                     settings=replace(config.settings(), width=int(bucket)),
+                    rows=int(most),
+                    times=config.times,
+                ),
+                cell.points(here, seed=config.seed, world=world, identity=identity, at=at),
+                worlds,
+                then=partial(
+                    cell.measured,
                     rows=int(most),
                     evaluation=config.evaluation,
                     truth=source.truth_denoiser,
                     population=source.is_mixture,
                     polish=config.polish,
-                    times=config.times,
                 ),
-                cell.points(here, seed=config.seed, world=world, identity=identity, at=at),
-                worlds,
             )
             parts.append((here, part))
-    run.say(f"up to {len(parts)} programs to compile, each while nets of the one before train")
+    run.say(f"up to {2 * len(parts)} programs to compile, while nets are trained and measured")
     for here, part in parts:
         for name, values in part.result(run.advance).items():
             results.setdefault(name, np.full((grid.size, *np.shape(values)[1:]), np.nan))[here] = np.asarray(values)

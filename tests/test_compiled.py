@@ -14,21 +14,22 @@ class _Stop(Exception):
 
 
 class _Run:
-    """Takes the place of a launched run: keeps the text of the first program, and ends."""
+    """Takes the place of a launched run: keeps the text of the first bucket's two programs, and ends."""
 
     program = ""
 
     def expect(self, models, model_steps):
         pass
 
-    def prepare(self, part, function, points, shared):
-        lifted = Lifted(function, points, shared, devices=jax.devices()[:1], group=2, chunk=2, memory_budget=2**31)
-        self.program = hashlib.sha256(lifted._traced.lower().as_text().encode()).hexdigest()
+    def prepare(self, part, function, points, shared, *, then):
+        trains = Lifted(function, points, shared, devices=jax.devices()[:1], group=2, chunk=2, memory_budget=2**31)
+        text = "".join(lifted._traced.lower().as_text() for lifted in (trains, trains.then(then)))
+        self.program = hashlib.sha256(text.encode()).hexdigest()
         raise _Stop
 
 
 def _program(*arguments):
-    """(digest of the first bucket's program, programs compiled before it)"""
+    """(digest of the first bucket's programs, programs compiled before them)"""
     compiled = []
 
     def listen(event, duration, **_):

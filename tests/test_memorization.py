@@ -40,6 +40,17 @@ def test_the_largest_of_groups_are_the_largest_of_all(rng, rows):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("live", [2, 9, 512, 513, 1300])
+def test_neighbours_lie_in_any_piece_of_the_rows(rng, live):
+    training = rng.standard_normal((1300, 4))
+    points = np.concatenate([rng.standard_normal((50, 4)), training[live - 2 : live] + 1e-7])
+    found = memorization.neighbours_among(jnp.asarray(points), jnp.asarray(training), jnp.arange(1300) < live)
+    first, second = _brute(points, training[:live])
+    np.testing.assert_allclose(found.first, first, rtol=1e-8)
+    np.testing.assert_allclose(found.second, second, rtol=1e-12)
+    assert found.index[-2:].tolist() == [live - 2, live - 1]
+
+
 def test_distances_near_copies_survive_float32(rng):
     """d₁ = 1e-3 beside norms of 300: the product ‖x‖² + ‖t‖² − 2xᵀt alone would return noise."""
     training = (rng.standard_normal((30, 5)) + 130).astype(np.float32)

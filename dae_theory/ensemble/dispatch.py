@@ -26,6 +26,7 @@ from dae_theory import records
 from dae_theory.checks import Refusal
 from dae_theory.ensemble.lifting import Form, Lifted, flatten
 from dae_theory.ensemble.spans import Lost, Span, cells
+from dae_theory.ensemble.stages import Stages
 from dae_theory.files import digest
 
 
@@ -35,6 +36,7 @@ class Job:
 
     executor: Executor
     function: Callable[[PyTree, PyTree], PyTree]
+    then: Callable[[PyTree, PyTree], PyTree] | None
     points: PyTree
     shared: PyTree
     chunk: int
@@ -89,6 +91,7 @@ class Job:
         shared, shared_form = flatten(self.shared)
         content = _Content(
             self.function,
+            self.then,
             _blank(form),
             form.keys,
             [np.asarray(leaf) for leaf in shared],
@@ -111,6 +114,7 @@ class _Content:
     """What all tasks of a run share. Trees travel with their leaves blanked, since their bare structure may not."""
 
     function: Callable[[PyTree, PyTree], PyTree]
+    then: Callable[[PyTree, PyTree], PyTree] | None
     points: PyTree
     keys: tuple[Any, ...]
     shared: list[np.ndarray]
@@ -146,7 +150,8 @@ def _task(payload: Any, leaves: list[np.ndarray]) -> list[np.ndarray] | BaseExce
             members = len(leaves[0])
             lifted = Lifted(content.function, points, shared, chunk=members, **content.options)
             lifted.compile()
-            parts = [lifted(*span) for span in cells(members, lifted.chunk)]
+            stages = Stages(lifted, content.then)
+            parts = [stages(*span) for span in cells(members, lifted.chunk)]
             return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
     except Exception as error:
         with contextlib.suppress(Exception):

@@ -78,15 +78,32 @@ def flatten(tree: PyTree) -> tuple[list[Any], Form]:
 
 def _array(leaf: Any) -> Any:
     """As `jnp.asarray`, which would compile a program for every new shape of a NumPy array."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return leaf
     if isinstance(leaf, np.ndarray | np.generic):
         return np.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype))
     return jnp.asarray(leaf)
 
 
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Arrays that every member reads, on the devices of a mesh, and their form."""
+
+    leaves: list[Any]
+    form: Form
+
+
+def _place(shared: PyTree, mesh: Mesh) -> Placed:
+    leaves, form = flatten(shared)
+    plain = [leaf if getattr(leaf, "weak_type", False) else np.asarray(leaf) for leaf in leaves]
+    return Placed(jax.device_put(plain, NamedSharding(mesh, PartitionSpec())), form)
+
+
 class Lifted:
     """A function lifted over the members of one run: traced at once, compiled when first asked.
 
-    Two runs of one function object over the same shapes, devices and group share a trace and a program.
+    Two runs of one function object over the same shapes, devices and group share a trace and a program. Leaves of the
+    points that are only shapes are given with every call, in their order, behind all others.
 
     Attributes:
         members: M.
@@ -106,19 +123,20 @@ class Lifted:
         chunk: int | None,
         memory_budget: int,
     ):
+        self._points = points
+        self._options = {"devices": devices, "group": group, "memory_budget": memory_budget}
         self._mesh = member_mesh(devices)
         if group is None and self._mesh.devices.flat[0].platform == "cpu":
             group = 8
         self._quantum = self._mesh.devices.size * (group or 1)
-        self._memory_budget = memory_budget
+        self.memory_budget = memory_budget
         self._sharding = NamedSharding(self._mesh, PartitionSpec(MEMBERS))
         leaves, form = flatten(points)
         self.members = _members(leaves)
-        self._leaves = [np.asarray(leaf) for leaf in leaves]
-        shared_leaves, shared_form = flatten(shared)
-        plain = [leaf if getattr(leaf, "weak_type", False) else np.asarray(leaf) for leaf in shared_leaves]
-        self._shared = jax.device_put(plain, NamedSharding(self._mesh, PartitionSpec()))
-        self._lift, structures = _jitted(function, form, shared_form, self._mesh, group)
+        self._abstract = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+        self._leaves = [np.asarray(leaf) for leaf in leaves if not isinstance(leaf, jax.ShapeDtypeStruct)]
+        self._shared = shared if isinstance(shared, Placed) else _place(shared, self._mesh)
+        self._lift, structures = _jitted(function, form, self._shared.form, self._mesh, group)
         chunk = math.ceil(self.members / 10) if chunk is None else checks.integer("chunk", chunk, 1)
         self.chunk = math.ceil(chunk / self._quantum) * self._quantum
         self._traced = self._trace()
@@ -129,28 +147,34 @@ class Lifted:
     def _trace(self) -> Any:
         abstract = [
             jax.ShapeDtypeStruct((self.chunk, *leaf.shape[1:]), leaf.dtype, sharding=self._sharding)
-            for leaf in self._leaves
+            for leaf in self._abstract
         ]
-        return self._lift.trace(abstract, self._shared)
+        return self._lift.trace(abstract, self._shared.leaves)
+
+    def then(self, function: Callable[[PyTree, PyTree], PyTree]) -> "Lifted":
+        """The stage behind this one, `function((point, result), shared)`: this one's results are given to its calls."""
+        given = jax.tree.unflatten(self.structure, self.expected)
+        return Lifted(function, (self._points, given), self._shared, chunk=self.chunk, **self._options)
 
     def compile(self) -> None:
         """Compile for the chunk, shrinking it until the program's own memory analysis is within the budget."""
         while self._compiled is None:
             compiled = self._traced.lower().compile()
             needed = _bytes(compiled)
-            if needed <= self._memory_budget or self.chunk <= self._quantum:
+            if needed <= self.memory_budget or self.chunk <= self._quantum:
                 self._compiled = compiled
                 return
-            fitting = min(int(self.chunk * self._memory_budget / needed), self.chunk // 2)
+            fitting = min(int(self.chunk * self.memory_budget / needed), self.chunk // 2)
             self.chunk = max(self._quantum, fitting // self._quantum * self._quantum)
             self._traced = self._trace()
 
-    def __call__(self, start: int, stop: int) -> list[np.ndarray]:
-        """Leaves of the result for members start … stop−1, at most a chunk of them."""
+    def __call__(self, start: int, stop: int, given: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
+        """Leaves of the result for members start … stop−1, at most a chunk of them; `given` are these members' own."""
         self.compile()
-        index = np.minimum(np.arange(start, start + self.chunk), stop - 1)  # the last chunk repeats its last member
-        part = jax.device_put([leaf[index] for leaf in self._leaves], self._sharding)
-        return [np.asarray(leaf)[: stop - start] for leaf in self._compiled(part, self._shared)]
+        index = np.minimum(np.arange(self.chunk), stop - start - 1)  # the last chunk repeats its last member
+        leaves = [leaf[start + index] for leaf in self._leaves] + [leaf[index] for leaf in given]
+        part = jax.device_put(leaves, self._sharding)
+        return [np.asarray(leaf)[: stop - start] for leaf in self._compiled(part, self._shared.leaves)]
 
 
 @lru_cache(maxsize=16)

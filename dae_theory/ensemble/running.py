@@ -1,5 +1,8 @@
 """Run a lifted function: chunks of a fixed grid, a store to resume from, several processes or an executor to share it.
 
+A function in two stages is two programs. Members go through the first while the second is still being compiled, and
+wait, within the memory budget, for their turn.
+
 The grid of chunks follows from the number of members, the chunk and the devices alone, never from what is finished; of
 several processes each owns every k-th chunk of it, whenever it arrives. Before results are returned every member is
 accounted for.
@@ -20,6 +23,7 @@ from dae_theory.checks import Refusal
 from dae_theory.ensemble import dispatch, spans
 from dae_theory.ensemble.lifting import Lifted
 from dae_theory.ensemble.spans import Lost, Span
+from dae_theory.ensemble.stages import Stages
 
 
 @runtime_checkable
@@ -44,7 +48,7 @@ def run(
     points: PyTree,
     shared: PyTree = None,
     *,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float], None] | None = None,
     **options: Any,
 ) -> PyTree:
     """`function(point, shared)` for every member.
@@ -55,7 +59,8 @@ def run(
             beforehand, or pass one device.
         points: pytree of arrays with one leading axis of M members (typed keys allowed).
         shared: pytree of arrays that every member reads (a pool of samples), held once a device.
-        progress: called with the number of members just finished (those found in the store included).
+        progress: called with the number of members just finished (those found in the store included); one that has only
+            its first stage of two behind it counts one half.
         options: see `prepare`.
 
     Returns:
@@ -84,7 +89,7 @@ class Prepared:
 
     _planning: Future
 
-    def result(self, progress: Callable[[int], None] | None = None) -> PyTree:
+    def result(self, progress: Callable[[float], None] | None = None) -> PyTree:
         """What `run` returns."""
         return self._planning.result().result(progress)
 
@@ -112,7 +117,9 @@ def prepare(
             share the work and meet in the store (a shared file system). `executor`, any `concurrent.futures.Executor`
             whose workers run the chunks (threads, processes, a Dask cluster's `client.get_executor()`); this process
             alone reads and writes the store. `retries`, how often a chunk lost with its worker is given out again (2).
-            `patience`, seconds that a process waits for a chunk of the others before it gives up (3600).
+            `patience`, seconds that a process waits for a chunk of the others before it gives up (3600). `then`, a
+            second stage, `then((point, result), shared)`, which is compiled while members go through the first: its
+            results are the run's.
 
     >>> import jax, jax.numpy as jnp
     >>> from dae_theory import ensemble
@@ -129,6 +136,7 @@ def _plan(
     shared: PyTree,
     *,
     chunk: int | None = None,
+    then: Callable[[PyTree, PyTree], PyTree] | None = None,
     memory_budget: int = 2 * 1024**3,
     group: int | None = None,
     devices: Sequence[Any] | None = None,
@@ -147,33 +155,42 @@ def _plan(
     lifted = Lifted(function, points, shared, chunk=chunk, **options)
     job = None
     if executor is not None:
-        job = dispatch.Job(executor, function, points, shared, lifted.chunk, retries, options)
-    return _Plan(lifted, store, job, patience)
+        job = dispatch.Job(executor, function, then, points, shared, lifted.chunk, retries, options)
+    return _Plan(Stages(lifted, then), store, job, patience)
 
 
 @dataclass
 class _Plan:
     """Everything that a run needs; its grid is fixed before it is known what is finished."""
 
-    lifted: Lifted
+    stages: Stages
     store: Store | None
     job: dispatch.Job | None
     patience: float
 
     def __post_init__(self):
-        self.grid = spans.cells(self.lifted.members, self.lifted.chunk)
+        self.members = self.stages.first.members
+        self.grid = spans.cells(self.members, self.stages.first.chunk)
 
     def ahead(self) -> "_Plan":
         """Compile, unless nothing is left to compute here."""
-        kept = [] if self.store is None else self.store.spans()
-        if self.job is None and spans.uncovered((0, self.lifted.members), kept):
-            self.lifted.compile()
+        if self.job is None and spans.uncovered((0, self.members), self._kept()):
+            self.stages.ahead(_compiler)
         return self
 
-    def result(self, progress: Callable[[int], None] | None) -> PyTree:
+    def _kept(self) -> list[Span]:
+        return [] if self.store is None else self.store.spans()
+
+    def _finished(self) -> dict[Span, list[np.ndarray]]:
+        """What is kept, checked; what was never computed is not asked for its shapes, which may not be known yet."""
+        if self.store is None or not self._kept():
+            return {}
+        return dict(self.store.finished(self.stages.last().expected))
+
+    def result(self, progress: Callable[[float], None] | None) -> PyTree:
         """Find what is kept, compute what is missing, account for every member, join."""
         report = progress or (lambda count: None)
-        found = {} if self.store is None else dict(self.store.finished(self.lifted.expected))
+        found = self._finished()
         report(sum(stop - start for start, stop in found))
         self.began = time.perf_counter()
 
@@ -183,27 +200,25 @@ class _Plan:
                 self.store.save(*span, leaves, now - self.began)
             self.began = now
             found[span] = leaves
+
+        def given_back(span: Span, leaves: list[np.ndarray]) -> None:
+            done(span, leaves)
             report(span[1] - span[0])
 
         own = self.grid[jax.process_index() :: jax.process_count()]
         missing = [gap for cell in own for gap in spans.uncovered(cell, found)]
         if self.job is not None:
-            self.job.run(missing, done)
-        elif missing:
-            self.lifted.compile()
-            size = self.lifted.chunk
-            for start, stop in missing:
-                for low in range(start, stop, size):
-                    span = low, min(low + size, stop)
-                    done(span, self.lifted(*span))
+            self.job.run(missing, given_back)
+        else:
+            self.stages.compute(missing, done, report)
         if jax.process_count() > 1 and self.store is not None:
             self._await_others(self.store)
-            found = dict(self.store.finished(self.lifted.expected))
+            found = self._finished()
         return self._joined(found)
 
     def _await_others(self, store: Store) -> None:
         """Wait until the store holds every member; the store is where processes meet."""
-        whole, missing, since = (0, self.lifted.members), None, time.monotonic()
+        whole, missing, since = (0, self.members), None, time.monotonic()
         while gaps := spans.uncovered(whole, store.spans()):
             if gaps != missing:
                 missing, since = gaps, time.monotonic()
@@ -218,7 +233,7 @@ class _Plan:
             time.sleep(min(1.0, 0.05 + 0.02 * (time.monotonic() - since)))
 
     def _joined(self, found: dict[Span, list[np.ndarray]]) -> PyTree:
-        members = self.lifted.members
+        members = self.members
         gaps = spans.uncovered((0, members), found)
         wrong = [span for span, leaves in found.items() if any(len(leaf) != span[1] - span[0] for leaf in leaves)]
         if gaps or wrong or sum(stop - start for start, stop in found) != members:
@@ -228,7 +243,7 @@ class _Plan:
             raise Lost(f"not all of {members} members are accounted for: {what}; run again to compute them")
         parts = [found[span] for span in sorted(found)]
         results = [jax.device_put(np.concatenate(pieces)) for pieces in zip(*parts, strict=True)]
-        return jax.tree.unflatten(self.lifted.structure, results)
+        return jax.tree.unflatten(self.stages.last().structure, results)
 
 
 def _meet(cell: Span, gap: Span) -> bool:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -101,17 +102,17 @@ def main(arguments: str) -> None:
 
     advance = run.Run.advance
 
-    def watched(self: run.Run, models: int = 1) -> None:
+    def watched(self: run.Run, models: float = 1) -> None:
         if models:
             happened("first_progress")
         advance(self, models)
 
     call = lifting.Lifted.__call__
 
-    def trains(self: lifting.Lifted, start: int, stop: int) -> list[np.ndarray]:
+    def trains(self: lifting.Lifted, *chunk: Any) -> list[np.ndarray]:
         self.compile()
         happened("start")
-        return call(self, start, stop)
+        return call(self, *chunk)
 
     run.Run.advance, lifting.Lifted.__call__ = watched, trains
     jax.monitoring.register_event_duration_secs_listener(listen)

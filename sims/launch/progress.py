@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 SHARE, SECONDS = 0.1, 30.0  # a line every tenth of the way or half a minute, whichever comes first
+BAR = "{l_bar}{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"  # halves of models are not shown
 
 
 class Progress:
@@ -21,11 +22,13 @@ class Progress:
 
     def __init__(self, total: int, name: str, *, stream: TextIO | None = None, shown: bool = True):
         self._stream = stream or sys.stderr
-        self._total, self._name, self._done, self._before = total, name, 0, 0
+        self._total, self._name, self._done, self._before = total, name, 0.0, 0
         self._bar: Any = None
         self._lines = False
         if shown and self._stream.isatty():
-            self._bar = tqdm(total=total, unit="model", desc=name, smoothing=0.05, file=self._stream)
+            self._bar = tqdm(
+                total=total, unit="model", desc=name, smoothing=0.05, file=self._stream, bar_format=BAR, mininterval=0.5
+            )
         else:
             self._lines = shown
         self._started = self._last_time = time.monotonic()
@@ -35,7 +38,7 @@ class Progress:
         """That many of the models to be reported were finished by an earlier run: they say nothing of the rate."""
         self._before += count
 
-    def update(self, count: int = 1) -> None:
+    def update(self, count: float = 1) -> None:
         """Some more models are finished."""
         self._done += count
         if self._bar is not None:
@@ -59,7 +62,7 @@ class Progress:
         own = self._done - self._before
         left = f", {passed / own * (self._total - self._done):.0f} s to go" if own > 0 and share < 1 else ""
         print(
-            f"{self._name}: {self._done} of {self._total} models ({share:.0%}), {passed:.0f} s{left}",
+            f"{self._name}: {self._done:.0f} of {self._total} models ({share:.0%}), {passed:.0f} s{left}",
             file=self._stream,
             flush=True,
         )

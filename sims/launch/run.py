@@ -39,8 +39,8 @@ class Run:
         self.models, self.model_steps = models, model_steps
         self._progress = Progress(models, self.record.name, shown=jax.process_index() == 0)
 
-    def advance(self, models: int = 1) -> None:
-        """Report models finished outside of `ensemble`."""
+    def advance(self, models: float = 1) -> None:
+        """Report models finished, halves where one is trained but not measured."""
         if self._progress is not None:
             self._progress.update(models)
         interruption.check()

@@ -1,4 +1,4 @@
-"""One cell of a phase diagram: train one net on its world, and measure everything about it."""
+"""One cell of a phase diagram in two stages: train one net on its world, then measure everything about it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -20,34 +20,50 @@ POLISHED = 1e-8  # gradient norm at which polishing stops
 SWEPT = ("n", "p", "sigma", "lambda", "copies", "scale")  # axes in which nets of one dimension and bucket may differ
 
 
-def member(
-    point: dict[str, Any],
-    worlds: World,
-    *,
-    settings: Settings,
-    rows: int,
-    evaluation: int,
-    truth: Callable,
-    population: bool,
-    polish: int = 0,
-    times: tuple[int, ...] = (),
+def trained(
+    point: dict[str, Any], worlds: World, *, settings: Settings, rows: int, times: tuple[int, ...] = ()
 ) -> dict[str, Any]:
-    """Observables of one net, at the end of its training or at several times of it.
+    """One net, at the end of its training or at several times of it: its weights, and the mean sampled objective.
 
     Args:
         point: as from `points`.
         worlds: stacked worlds of one dimension.
         settings: of training; σ, λ and the initial scale come from the point, the width is that of the bucket.
         rows: static bound on the number of training rows, copies included.
+        times: increasing numbers of steps at which the net of one run is seen, the last of them the end; then both have
+            a leading axis of them. Empty for the end alone.
+    """
+    _, own, key = placed(point, worlds, rows=rows)
+    run = train_net(key, point, own, settings, times=times)
+    loss = run.history.loss.astype(jnp.float64)  # mean over the steps since the time before
+    if times:
+        return {"weights": run.history.observed, "train_objective": loss}
+    return {"weights": run.weights, "train_objective": loss[-1]}
+
+
+def measured(
+    given: tuple[dict[str, Any], dict[str, Any]],
+    worlds: World,
+    *,
+    rows: int,
+    evaluation: int,
+    truth: Callable,
+    population: bool,
+    polish: int = 0,
+) -> dict[str, Any]:
+    """Observables of one net, at the end of its training or at every time of it.
+
+    Args:
+        given: a point, and what `trained` says of it.
+        worlds: stacked worlds of one dimension.
+        rows: static bound on the number of training rows, copies included.
         evaluation: noisy points behind every mean.
         truth: (world's truth, σ) -> f_gt.
         population: the world's truth is the mixture that its samples come from, so that the test loss closes.
         polish: steps of L-BFGS on the exact objective after training; everything is measured on what they lead to.
-        times: increasing numbers of steps after which the net of one run is measured, the last of them the end; then
-            every observable has a leading axis of them. Empty for the end alone.
     """
+    point, net = given
     world, own, key = placed(point, worlds, rows=rows)
-    trained = train_net(key, point, own, settings, times=times)
     own = replace(own, x=own.x.astype(jnp.float64))
     sigma, decay = (jnp.asarray(point[name], jnp.float64) for name in ("sigma", "lambda"))
 
@@ -61,11 +77,10 @@ def member(
             weights, own, world, key, **levels, evaluation=evaluation, truth=truth, population=population
         )
 
-    loss = trained.history.loss.astype(jnp.float64)  # mean over the steps since the time before
-    if times:
-        # one after the other: a member then needs the memory of one net's measurements
-        return {"train_objective": loss} | jax.lax.map(measure, trained.history.observed)
-    return {"train_objective": loss[-1]} | measure(trained.weights)
+    several = net["weights"].encoder.ndim == 3
+    # one after the other: a member then needs the memory of one net's measurements
+    found = jax.lax.map(measure, net["weights"]) if several else measure(net["weights"])
+    return {"train_objective": net["train_objective"]} | found
 
 
 def points(
