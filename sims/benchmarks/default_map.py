@@ -8,8 +8,8 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -109,10 +109,10 @@ def main(arguments: str) -> None:
 
     call = lifting.Lifted.__call__
 
-    def trains(self: lifting.Lifted, *chunk: Any) -> list[np.ndarray]:
+    def trains(self: lifting.Lifted, start: int, stop: int, given: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
         self.compile()
         happened("start")
-        return call(self, *chunk)
+        return call(self, start, stop, given)
 
     run.Run.advance, lifting.Lifted.__call__ = watched, trains
     jax.monitoring.register_event_duration_secs_listener(listen)
