@@ -64,6 +64,7 @@ def project(tmp_path, monkeypatch):
     torch.save(net.state_dict(), "weights.pt")
     torch.save(net, "whole.pt")
     torch.save({"first.weight": torch.ones(3)}, "other.pt")
+    torch.save(net.state_dict() | {"last.bias": torch.tensor([float("nan")])}, "diverged.pt")
     yield tmp_path
     sys.modules.pop("own_net", None)
 
@@ -151,6 +152,7 @@ def test_what_goes_with_a_module_alone_is_refused():
         ("own_net:Net", "whole.pt", "--weights must hold tensors alone"),
         ("own_net:Net", "other.pt", "--weights must fit"),
         ("own_net:Net", "none.pt", "--weights must be a file"),
+        ("own_net:Net", "diverged.pt", "--weights must hold finite numbers; .* in last.bias"),
         ("own_net:Nothing", "", "--module must name something"),
         ("own_net", "", "--module must be package.module:factory"),
         ("own_net:nothing", "", "--module must name a factory"),

@@ -42,6 +42,10 @@ def load(factory: str, weights: str, seed: int, baseline: str = "") -> tuple[Any
             net.load_state_dict(_state(option, file))
         except (RuntimeError, TypeError, AttributeError) as error:
             raise Refusal(f"{option} must fit the network of {factory}: {error}") from error
+        held = {name: part for name, part in net.state_dict().items() if isinstance(part, torch.Tensor)}
+        spoiled = [name for name, part in held.items() if not bool(torch.isfinite(part).all())]
+        if spoiled:
+            raise Refusal(f"{option} must hold finite numbers; {file} has NaN or infinity in {', '.join(spoiled[:3])}")
     return trained, untrained
 
 
