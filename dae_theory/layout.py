@@ -5,14 +5,15 @@ products, with e the gradient at the output and z that before the ReLU, one row 
 
     ∂W₂ᵀ = hᵀe,   ∂W₁ᵀ = zᵀy       (p, d)
 
-So where d > p the matrices are held as (p, d), and the gradient of W₂ is taken as it is written here.
+So where d > p the matrices are held as (p, d), and all products are taken of what is held, as they are written here:
+taken of its transpose, as JAX's own rules do, XLA copies that every step.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from dae_theory.model import Weights, denoise, represent
+from dae_theory.model import Weights, denoise
 
 
 def hold(weights: Weights, *, tied: bool) -> tuple[Array, ...]:
@@ -38,22 +39,33 @@ def denoise_held(weights: Weights, y: Float[Array, "*batch d"]) -> Float[Array, 
     """
     if y.ndim != 2 or weights.dimension <= weights.width:
         return denoise(weights, y)
-    return _product(represent(weights, y), weights.decoder.T)
+    return _decode(jax.nn.relu(_encode(y, weights.encoder.T)), weights.decoder.T)
 
 
 @jax.custom_vjp
-def _product(h: Float[Array, "m p"], rows: Float[Array, "p d"]) -> Float[Array, "m d"]:
-    """H W₂ᵀ; JAX's own rule takes the gradient of W₂ᵀ as (eᵀh)ᵀ."""
-    return h @ rows
+def _encode(y: Float[Array, "m d"], held: Float[Array, "p d"]) -> Float[Array, "m p"]:
+    """Y W₁, with ∂W₁ᵀ = ZᵀY."""
+    return _sum_over(y, 1, held, 1)
 
 
-def _forward(h: Array, rows: Array) -> tuple[Array, tuple[Array, Array]]:
-    return h @ rows, (h, rows)
+_encode.defvjp(
+    lambda y, held: (_encode(y, held), (y, held)),
+    lambda kept, z: (z @ kept[1], _sum_over(z, 0, kept[0], 0)),
+)
 
 
-def _backward(kept: tuple[Array, Array], e: Array) -> tuple[Array, Array]:
-    h, rows = kept
-    return e @ rows.T, jnp.matmul(h.T, e)
+@jax.custom_vjp
+def _decode(h: Float[Array, "m p"], held: Float[Array, "p d"]) -> Float[Array, "m d"]:
+    """H W₂ᵀ, with ∂W₂ᵀ = HᵀE."""
+    return h @ held
 
 
-_product.defvjp(_forward, _backward)
+_decode.defvjp(
+    lambda h, held: (_decode(h, held), (h, held)),
+    lambda kept, e: (_sum_over(e, 1, kept[1], 1), jnp.matmul(kept[0].T, e)),
+)
+
+
+def _sum_over(a: Array, axis: int, b: Array, other: int) -> Array:
+    """The product of two matrices over an axis of each, no transpose named."""
+    return jax.lax.dot_general(a, b, (((axis,), (other,)), ((), ())))
