@@ -7,19 +7,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
+from jaxtyping import Array, Float
 
 from dae_theory import ensemble, records
 
-MEMBERS, LENGTH = 19, 3
+MEMBERS = 19
+
+
+@struct.dataclass
+class _Record:
+    square: Float[Array, "*members"]
+    row: Float[Array, "*members 3"]
 
 
 def _first(point, shared):
-    return {"square": point["value"] ** 2, "row": point["value"] * shared}
+    return _Record(point["value"] ** 2, point["value"] * shared)
 
 
 def _then(given, shared):
     point, result = given
-    return jnp.sum(result["row"] * shared) + result["square"] + point["other"]
+    return jnp.sum(result.row * shared) + result.square + point["other"]
 
 
 @pytest.fixture(scope="module")

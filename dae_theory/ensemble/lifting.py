@@ -153,8 +153,8 @@ class Lifted:
 
     def then(self, function: Callable[[PyTree, PyTree], PyTree]) -> "Lifted":
         """The stage behind this one, `function((point, result), shared)`: this one's results are given to its calls."""
-        given = jax.tree.unflatten(self.structure, self.expected)
-        return Lifted(function, (self._points, given), self._shared, chunk=self.chunk, **self._options)
+        following = _Following(function, self.structure)
+        return Lifted(following, (self._points, self.expected), self._shared, chunk=self.chunk, **self._options)
 
     def compile(self) -> None:
         """Compile for the chunk, shrinking it until the program's own memory analysis is within the budget."""
@@ -175,6 +175,18 @@ class Lifted:
         leaves = [leaf[start + index] for leaf in self._leaves] + [leaf[index] for leaf in given]
         part = jax.device_put(leaves, self._sharding)
         return [np.asarray(leaf)[: stop - start] for leaf in self._compiled(part, self._shared.leaves)]
+
+
+@dataclass(frozen=True)
+class _Following:
+    """A second stage over the leaves of the first one's result: records are made of arrays, never of shapes."""
+
+    function: Callable[[PyTree, PyTree], PyTree]
+    structure: Any
+
+    def __call__(self, given: tuple[PyTree, list[Any]], shared: PyTree) -> PyTree:
+        point, leaves = given
+        return self.function((point, jax.tree.unflatten(self.structure, leaves)), shared)
 
 
 @lru_cache(maxsize=16)
