@@ -63,13 +63,22 @@ def crossing(positions: Any, values: Any, level: float, *, below: float | None =
         raise Refusal(f"positions must be positive and increasing; got {positions.tolist()}")
     checks.shape("values", values, positions.shape)
     present = np.isfinite(values)
-    where, height = np.log(positions[present]), values[present] - level
-    falls = np.flatnonzero((height[:-1] >= 0) & (height[1:] < 0))
-    if falls.size == 0 or (below is not None and height[falls[0] :].min() > below - level):
-        return float("nan")
-    i = falls[0]
-    share = height[i] / (height[i] - height[i + 1])
-    return float(np.exp(where[i] + share * (where[i + 1] - where[i])))
+    return float(_falls(np.log(positions[present]), values[present] - level, None if below is None else below - level))
+
+
+def _falls(where: np.ndarray, height: np.ndarray, below: float | None) -> np.ndarray:
+    """Where curves (..., N) without missing values first fall through zero, and later to `below`; NaN elsewhere."""
+    falling = (height[..., :-1] >= 0) & (height[..., 1:] < 0)
+    if not falling.any():
+        return np.full(height.shape[:-1], np.nan)
+    i = np.argmax(falling, axis=-1)[..., None]
+    above, under = (np.take_along_axis(height, place, axis=-1)[..., 0] for place in (i, i + 1))
+    fallen = falling.any(axis=-1)
+    if below is not None:
+        fallen &= np.min(np.where(np.arange(height.shape[-1]) >= i, height, np.inf), axis=-1) <= below
+    share = np.where(fallen, above, 0) / np.where(fallen, above - under, 1)
+    start, stop = (where[place[..., 0]] for place in (i, i + 1))
+    return np.where(fallen, np.exp(start + share * (stop - start)), np.nan)
 
 
 def locate(
@@ -109,14 +118,17 @@ def locate(
         raise Refusal(f"replicates must have shape (R ≥ 2, N); got {replicates.shape}")
     if not 0 < coverage < 1:
         raise Refusal(f"coverage must be in (0, 1); got {coverage}")
-    rows = len(replicates)
+    positions, rows = np.asarray(positions, float), len(replicates)
     picked = np.asarray(jax.random.randint(key, (checks.integer("resamples", resamples, 1), rows), 0, rows))
-    mean, spread = _mean(replicates), _spread(rows, coverage)
-    means = (mean + spread * (_mean(replicates[index]) - mean) for index in picked)
-    found = np.asarray([crossing(positions, curve, level, below=below) for curve in means])
+    mean, spread = replicates.mean(axis=0), _spread(rows, coverage)
+    location = crossing(positions, mean, level, below=below)
+    present = np.isfinite(mean)  # a position where any replicate is missing is missing
+    resampled = replicates[picked].mean(axis=1)[:, present]
+    curves = mean[present] + spread * (resampled - mean[present])
+    found = _falls(np.log(positions[present]), curves - level, None if below is None else below - level)
     kept = found[np.isfinite(found)]
     low, high = np.quantile(kept, [(1 - coverage) / 2, (1 + coverage) / 2]) if kept.size else (np.nan, np.nan)
-    return Crossing(crossing(positions, mean, level, below=below), float(low), float(high), kept.size / len(found))
+    return Crossing(location, float(low), float(high), kept.size / len(found))
 
 
 def _spread(replicates: int, coverage: float) -> float:
@@ -124,8 +136,3 @@ def _spread(replicates: int, coverage: float) -> float:
     end = (1 + coverage) / 2
     student = scipy.special.stdtrit(replicates - 1, end) / scipy.special.ndtri(end)
     return float(np.sqrt(replicates / (replicates - 1)) * student)
-
-
-def _mean(curves: np.ndarray) -> np.ndarray:
-    """Mean over replicates; a position where any of them is missing is missing, not averaged over the rest."""
-    return curves.mean(axis=0)

@@ -44,28 +44,39 @@ def denoise_held(weights: Weights, y: Float[Array, "*batch d"]) -> Float[Array, 
 
 @jax.custom_vjp
 def _encode(y: Float[Array, "m d"], held: Float[Array, "p d"]) -> Float[Array, "m p"]:
-    """Y W₁, with ∂W₁ᵀ = ZᵀY."""
-    return _sum_over(y, 1, held, 1)
+    """Y W₁."""
+    return _over(1, y, 1, held)
 
 
-_encode.defvjp(
-    lambda y, held: (_encode(y, held), (y, held)),
-    lambda kept, z: (z @ kept[1], _sum_over(z, 0, kept[0], 0)),
-)
+def _encode_and_keep(y: Array, held: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _encode(y, held), (y, held)
+
+
+def _encode_back(kept: tuple[Array, Array], z: Array) -> tuple[Array, Array]:
+    y, held = kept
+    return z @ held, _over(0, z, 0, y)
 
 
 @jax.custom_vjp
 def _decode(h: Float[Array, "m p"], held: Float[Array, "p d"]) -> Float[Array, "m d"]:
-    """H W₂ᵀ, with ∂W₂ᵀ = HᵀE."""
+    """H W₂ᵀ."""
     return h @ held
 
 
-_decode.defvjp(
-    lambda h, held: (_decode(h, held), (h, held)),
-    lambda kept, e: (_sum_over(e, 1, kept[1], 1), jnp.matmul(kept[0].T, e)),
-)
+def _decode_and_keep(h: Array, held: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _decode(h, held), (h, held)
 
 
-def _sum_over(a: Array, axis: int, b: Array, other: int) -> Array:
-    """The product of two matrices over an axis of each, no transpose named."""
+def _decode_back(kept: tuple[Array, Array], e: Array) -> tuple[Array, Array]:
+    h, held = kept
+    # (hᵀe over axis 0 of both, as zᵀy is taken, would be a hundredth slower: XLA then picks another routine)
+    return _over(1, e, 1, held), jnp.matmul(h.T, e)
+
+
+_encode.defvjp(_encode_and_keep, _encode_back)
+_decode.defvjp(_decode_and_keep, _decode_back)
+
+
+def _over(axis: int, a: Array, other: int, b: Array) -> Array:
+    """The product of two matrices, summed over an axis of each."""
     return jax.lax.dot_general(a, b, (((axis,), (other,)), ((), ())))

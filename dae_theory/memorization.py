@@ -23,7 +23,7 @@ from dae_theory.checks import Refusal
 THRESHOLD = 1 / 3
 _CANDIDATES = 8
 _CHUNK = 256
-_ROWS = 512  # training rows looked at together; those behind the last distinct one cost nothing
+_ROWS = 512  # training rows looked at together; pieces behind the last distinct one are left out
 _GROUP = 8  # rows of which the best is looked at first
 
 
@@ -93,8 +93,9 @@ def neighbours_among(
 ) -> Neighbours:
     """`nearest_distances` where the copies are known: `distinct` marks one row of each, (n,); others are ignored.
 
-    Costs one matrix product even under tracing; nothing is checked. A nearest point may be missed where more than 8
-    are within the rounding of the matrix product, ε(‖x‖² + ‖t‖²) about the mean of the training points.
+    Costs matrix products alone even under tracing, with the rows up to the last distinct one; nothing is checked. A
+    nearest point may be missed where more than 8 are within the rounding of the matrix product, ε(‖x‖² + ‖t‖²) about
+    the mean of the training points.
     """
     return _search(points, training, distinct)[0]
 
@@ -102,7 +103,7 @@ def neighbours_among(
 @jax.jit
 def _search(points: Array, training: Array, distinct: Array) -> tuple[Neighbours, Array]:
     """Neighbours among candidates, and for each point whether rounding may have kept a nearer one from being one."""
-    # ‖x − t‖² by one matrix product picks the candidates; their distances are then computed from differences, since
+    # ‖x − t‖² by matrix products picks the candidates; their distances are then computed from differences, since
     # the product loses half of the digits exactly where it matters, near a copy. Centring keeps what it loses small.
     centre = jnp.mean(training, axis=0, keepdims=True)
     centred, moved = training - centre, points - centre
@@ -123,16 +124,18 @@ def _search(points: Array, training: Array, distinct: Array) -> tuple[Neighbours
             product = jnp.matmul(
                 lax.dynamic_slice_in_dim(centred, start, rows), shifted, precision=lax.Precision.HIGHEST
             )
-            scores = 2 * product - lax.dynamic_slice_in_dim(squares, start, rows) - square
-            # In single precision, since XLA sorts all of a double-precision row, which is a hundred times slower.
-            scores = jnp.concatenate([best[0], scores.astype(jnp.float32)])
+            away = lax.dynamic_slice_in_dim(squares, start, rows)
+            # In single precision, since XLA sorts all of a double-precision row, which is a hundred times slower; what
+            # leaves its range stays a candidate.
+            scores = jnp.maximum(2 * product - away - square, float(jnp.finfo(jnp.float32).min)).astype(jnp.float32)
+            scores = jnp.concatenate([best[0], jnp.where(jnp.isinf(away), -jnp.inf, scores)])
             scores, place = _largest(scores, count)
             return scores, jnp.concatenate([best[1], start + jnp.arange(rows)])[place]
 
         none = jnp.full(count, -jnp.inf, jnp.float32), jnp.zeros(count, jnp.arange(1).dtype)
         scores, candidate = lax.fori_loop(0, (live + rows - 1) // rows, add, none)
         exact = jnp.sum((training[candidate] - row[None, :]) ** 2, axis=1)
-        exact = jnp.where(scores != -jnp.inf, exact, jnp.inf)  # no candidate: not distinct, or fewer rows than count
+        exact = jnp.where(scores != -jnp.inf, exact, jnp.inf)  # no candidate: fewer distinct rows than count
         nearest = jnp.argmin(exact)
         others = jnp.where(jnp.arange(count) == nearest, jnp.inf, exact)
         second = jnp.min(others)

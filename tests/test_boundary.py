@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from dae_theory import boundary
 
@@ -28,6 +29,25 @@ def test_a_curve_that_only_grazes_the_level_has_no_boundary():
 
 def test_missing_cells_are_left_out():
     assert np.isclose(boundary.crossing([1, 2, 4], [1.0, np.nan, 0.0], 0.5), 2)
+
+
+@pytest.mark.parametrize("below", [None, 0.3])
+def test_the_band_is_that_of_the_crossings_of_resampled_means_one_by_one(below):
+    """Rising, falling, grazing and missing values: curves of random numbers have all of them."""
+    rng = np.random.default_rng(4)
+    positions, replicates = np.geomspace(1, 50, 6), rng.uniform(0, 1, (2, 6))
+    replicates[0, 3] = np.nan
+    for curves in (replicates, np.nan_to_num(replicates, nan=0.5)):
+        band = boundary.locate(jax.random.key(3), positions, curves, 0.5, below=below, resamples=300)
+        picked = np.asarray(jax.random.randint(jax.random.key(3), (300, 2), 0, 2))
+        mean, spread = curves.mean(axis=0), np.sqrt(2) * scipy.stats.t.ppf(0.975, 1) / scipy.stats.norm.ppf(0.975)
+        found = [
+            boundary.crossing(positions, mean + spread * (curves[rows].mean(axis=0) - mean), 0.5, below=below)
+            for rows in picked
+        ]
+        assert band.found == np.mean(np.isfinite(found))
+        assert 0 < band.found < 1
+        np.testing.assert_allclose([band.low, band.high], np.nanquantile(found, [0.025, 0.975]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("replicates", [3, 4, 8, 12])

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import multiprocessing
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from dae_theory import ensemble, records
 from dae_theory.ensemble import dispatch
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, train
+from sims.nets import cell
 
 OPTIONS = {"chunk": 4, "group": 2}
 MEMBERS = 14
@@ -100,12 +102,14 @@ def _raise(value):
 
 
 def test_a_worker_of_other_versions_or_sources_is_refused_by_name():
-    wanted = dispatch._requirements(train)
-    assert {"jax", "dae_theory", "sources of dae_theory"} <= set(wanted)
+    packages = dispatch._packages(partial(cell.trained, rows=1), partial(partial(train)), None)
+    assert packages == ("sims",)
+    wanted = dispatch._requirements(packages)
+    assert {"jax", "dae_theory", "sources of dae_theory", "sources of sims"} <= set(wanted)
     dispatch._refuse_other_versions(wanted, dict(wanted))
     with pytest.raises(ValueError, match=r"worker .* has jax 0\.1 instead of"):
         dispatch._refuse_other_versions(wanted, {**wanted, "jax": "0.1"})
-    answer = dispatch._task(({**wanted, "sims": "abc"}, "dae_theory", b"never unpickled"), [])
+    answer = dispatch._task(({**wanted, "sims": "abc"}, packages, b"never unpickled"), [])
     assert isinstance(answer, ValueError)
     assert "sims none instead of abc" in str(answer)
 

@@ -51,6 +51,25 @@ def test_neighbours_lie_in_any_piece_of_the_rows(rng, live):
     assert found.index[-2:].tolist() == [live - 2, live - 1]
 
 
+def test_members_whose_rows_end_in_different_pieces_are_searched_together(rng):
+    training, points = rng.standard_normal((1100, 4)), rng.standard_normal((20, 4))
+    masks = np.arange(1100) < np.asarray([3, 600, 1100])[:, None]
+    masks[1, ::2] = False
+    found = jax.vmap(lambda mask: memorization.neighbours_among(jnp.asarray(points), jnp.asarray(training), mask))(
+        masks
+    )
+    for one, mask in enumerate(masks):
+        first, second = _brute(points, training[mask])
+        np.testing.assert_allclose(found.first[one], first, rtol=1e-12)
+        np.testing.assert_allclose(found.second[one], second, rtol=1e-12)
+
+
+def test_distances_beyond_single_precision_are_still_found():
+    training = np.asarray([[1e20, 0.0], [3e20, 0.0], [-4e20, 0.0]])
+    found = memorization.nearest_distances(np.asarray([[2.5e20, 0.0]]), training)
+    np.testing.assert_allclose([found.first[0], found.second[0]], [0.5e20, 1.5e20])
+
+
 def test_distances_near_copies_survive_float32(rng):
     """d₁ = 1e-3 beside norms of 300: the product ‖x‖² + ‖t‖² − 2xᵀt alone would return noise."""
     training = (rng.standard_normal((30, 5)) + 130).astype(np.float32)

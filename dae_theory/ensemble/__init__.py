@@ -1,10 +1,10 @@
 """Lift a one-member function over many members: groups, chunks, devices, machines, resume.
 
 `run(function, points)` computes `function(point, shared)` for every leading index of the pytree `points`. Members are
-cut into chunks that fit a memory budget; a chunk is one compiled program, the same for all chunks; inside it members
-are spread over the devices of a mesh without any communication, and on a device they run group after group, each group
-a vmap. A member's numbers depend on its own point only: chunk size and order change no bit of them, and another number
-of devices or another group size only the rounding of the compiled program.
+cut into chunks that fit a memory budget; a chunk is a call of one compiled program (two, of a function in two stages),
+the same for all chunks; inside it members are spread over the devices of a mesh without any communication, and on a
+device they run group after group, each group a vmap. A member's numbers depend on its own point only: chunk size and
+order change no bit of them, and another number of devices or another group size only the rounding of the program.
 """
 
 from dae_theory.ensemble.lifting import MEMBERS, lift, member_mesh

@@ -106,7 +106,8 @@ class Job:
             import cloudpickle as pickler  # also takes closures and what __main__ defines
         except ImportError:
             pickler = pickle
-        return _requirements(self.function), _package(self.function), pickler.dumps(content)
+        packages = _packages(self.function, self.then)
+        return _requirements(packages), packages, pickler.dumps(content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +142,8 @@ def _task(payload: Any, leaves: list[np.ndarray]) -> list[np.ndarray] | BaseExce
         if isinstance(payload, _Content):
             content = payload
         else:
-            wanted, package, pickled = payload
-            _refuse_other_versions(wanted, _requirements_of(package))
+            wanted, packages, pickled = payload
+            _refuse_other_versions(wanted, _requirements(packages))
             content = _unpickled(pickled)
         with jax.enable_x64(content.x64):
             points = Form(jax.tree.structure(content.points), content.keys).build(leaves)
@@ -166,21 +167,21 @@ def _unpickled(pickled: bytes) -> _Content:
     return pickle.loads(pickled)
 
 
-def _package(function: Callable[..., Any]) -> str:
-    """The top-level package that the function comes from, "" for a script's own."""
-    name = getattr(function, "__module__", None) or "__main__"
-    return "" if name == "__main__" else name.split(".")[0]
-
-
-def _requirements(function: Callable[..., Any]) -> dict[str, str]:
-    return _requirements_of(_package(function))
+def _packages(*functions: Callable[..., Any] | None) -> tuple[str, ...]:
+    """The top-level packages that the functions come from, besides this one; a script's own is none."""
+    found = set()
+    for function in functions:
+        while isinstance(function, functools.partial):
+            function = function.func
+        found.add((getattr(function, "__module__", None) or "__main__").split(".")[0])
+    return tuple(sorted(found - {"__main__", "builtins", "dae_theory"}))
 
 
 @functools.cache
-def _requirements_of(package: str) -> dict[str, str]:
+def _requirements(packages: tuple[str, ...]) -> dict[str, str]:
     """Versions, and digests of the sources that decide the numbers."""
     found = dict(records.versions())
-    for name in {"dae_theory", package} - {""}:
+    for name in ("dae_theory", *packages):
         with contextlib.suppress(ImportError):
             __import__(name)
         file = getattr(sys.modules.get(name), "__file__", None)

@@ -108,6 +108,7 @@ class Lifted:
     Attributes:
         members: M.
         chunk: members a program call takes; compiling may lower it to fit the memory budget.
+        memory_budget: bytes that a program call may take.
         structure: of one member's result.
         expected: shapes and dtypes of the leaves of the whole result, members first.
     """
@@ -155,6 +156,12 @@ class Lifted:
         """The stage behind this one, `function((point, result), shared)`: this one's results are given to its calls."""
         following = _Following(function, self.structure)
         return Lifted(following, (self._points, self.expected), self._shared, chunk=self.chunk, **self._options)
+
+    def at_most(self, chunk: int) -> None:
+        """Take no more members a call than another stage does."""
+        if self._compiled is None and chunk < self.chunk:
+            self.chunk = chunk
+            self._traced = self._trace()
 
     def compile(self) -> None:
         """Compile for the chunk, shrinking it until the program's own memory analysis is within the budget."""

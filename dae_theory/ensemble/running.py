@@ -1,7 +1,7 @@
 """Run a lifted function: chunks of a fixed grid, a store to resume from, several processes or an executor to share it.
 
-A function in two stages is two programs. Members go through the first while the second is still being compiled, and
-wait, within the memory budget, for their turn.
+A function in two stages is two programs. Of a prepared run, members go through the first while the second is still
+being compiled, and wait, within the memory budget, for their turn.
 
 The grid of chunks follows from the number of members, the chunk and the devices alone, never from what is finished; of
 several processes each owns every k-th chunk of it, whenever it arrives. Before results are returned every member is
@@ -118,8 +118,9 @@ def prepare(
             whose workers run the chunks (threads, processes, a Dask cluster's `client.get_executor()`); this process
             alone reads and writes the store. `retries`, how often a chunk lost with its worker is given out again (2).
             `patience`, seconds that a process waits for a chunk of the others before it gives up (3600). `then`, a
-            second stage, `then((point, result), shared)`, which is compiled while members go through the first: its
-            results are the run's.
+            second stage, `then((point, result), shared)`, whose results are the run's; a prepared one is compiled while
+            members go through the first. What these wait with takes up to another `memory_budget`, and is not kept in
+            the store. The first stage's results are arrays without keys among them.
 
     >>> import jax, jax.numpy as jnp
     >>> from dae_theory import ensemble
@@ -127,7 +128,19 @@ def prepare(
     >>> print(compiling.result())
     [0. 1. 4. 9.]
     """
-    return Prepared(_compiler.submit(lambda: _plan(function, points, shared, **options).ahead()))
+    planning: Future[_Plan] = Future()
+
+    def work() -> None:  # one task, so that both stages of a run come before the first of the next
+        try:
+            plan = _plan(function, points, shared, **options)
+            plan.ahead(lambda: planning.set_result(plan))
+        except BaseException as error:
+            if planning.done():
+                raise
+            planning.set_exception(error)
+
+    _compiler.submit(work)
+    return Prepared(planning)
 
 
 def _plan(
@@ -172,20 +185,21 @@ class _Plan:
         self.members = self.stages.first.members
         self.grid = spans.cells(self.members, self.stages.first.chunk)
 
-    def ahead(self) -> "_Plan":
-        """Compile, unless nothing is left to compute here."""
+    def ahead(self, ready: Callable[[], None]) -> None:
+        """Compile, unless nothing is left to compute here; call back as soon as chunks can be computed."""
         if self.job is None and spans.uncovered((0, self.members), self._kept()):
-            self.stages.ahead(_compiler)
-        return self
+            self.stages.ahead(ready)
+        else:
+            ready()
 
     def _kept(self) -> list[Span]:
         return [] if self.store is None else self.store.spans()
 
     def _finished(self) -> dict[Span, list[np.ndarray]]:
-        """What is kept, checked; what was never computed is not asked for its shapes, which may not be known yet."""
+        """What is kept, checked against shapes that need not be known as long as nothing is."""
         if self.store is None or not self._kept():
             return {}
-        return dict(self.store.finished(self.stages.last().expected))
+        return dict(self.store.finished(self.stages.last.expected))
 
     def result(self, progress: Callable[[float], None] | None) -> PyTree:
         """Find what is kept, compute what is missing, account for every member, join."""
@@ -243,7 +257,7 @@ class _Plan:
             raise Lost(f"not all of {members} members are accounted for: {what}; run again to compute them")
         parts = [found[span] for span in sorted(found)]
         results = [jax.device_put(np.concatenate(pieces)) for pieces in zip(*parts, strict=True)]
-        return jax.tree.unflatten(self.stages.last().structure, results)
+        return jax.tree.unflatten(self.stages.last.structure, results)
 
 
 def _meet(cell: Span, gap: Span) -> bool:

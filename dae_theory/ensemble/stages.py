@@ -1,12 +1,13 @@
-"""A function in one stage or in two, of which the second is compiled while members go through the first.
+"""A function in one stage or in two, of which the second may be compiled while members go through the first.
 
 A member's results then are `then((point, result), shared)` with `result = function(point, shared)`: two programs, each
 compiled in less time than one that does both. Results of the first stage wait in memory, within its budget.
 """
 
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,9 @@ from jaxtyping import PyTree
 
 from dae_theory.ensemble.lifting import Lifted
 from dae_theory.ensemble.spans import Span, cells
+
+Done = Callable[[Span, list[np.ndarray]], None]
+Report = Callable[[float], None]
 
 
 @dataclass
@@ -27,79 +31,92 @@ class Stages:
 
     first: Lifted
     then: Callable[[PyTree, PyTree], PyTree] | None = None
-    _second: "Future[Lifted] | None" = field(default=None, repr=False)
+    _second: Lifted | None = field(default=None, init=False, repr=False)
+    _tracing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _compiling: "Future[None] | None" = field(default=None, init=False, repr=False)
 
-    def ahead(self, background: Executor) -> None:
-        """Compile the first stage now, and the second in the background."""
-        self.first.compile()
-        if self.then is not None:
-            self._second = background.submit(self._following, compiled=True)
-
+    @property
     def last(self) -> Lifted:
-        """The stage whose results are the run's."""
+        """The stage whose results are the run's: traced, by the first thread that asks, not compiled."""
         if self.then is None:
             return self.first
-        if self._second is None:
-            self._second = Future()
-            self._second.set_result(self._following(compiled=False))
-        return self._second.result()
+        with self._tracing:
+            if self._second is None:
+                self._second = self.first.then(self.then)
+        return self._second
 
-    def compute(
-        self, spans: Iterable[Span], done: Callable[[Span, list[np.ndarray]], None], report: Callable[[float], None]
-    ) -> None:
+    def ahead(self, first_is_ready: Callable[[], None]) -> None:
+        """Compile the first stage, call back, compile the second: another thread may call `compute` from then on."""
+        self.first.compile()
+        if self.then is not None:
+            self._compiling = Future()
+        first_is_ready()
+        if self._compiling is None:
+            return
+        try:
+            self._compile_second()
+        except BaseException as error:
+            self._compiling.set_exception(error)
+        else:
+            self._compiling.set_result(None)
+
+    def compute(self, spans: Iterable[Span], done: Done, report: Report) -> None:
         """Call `done` with the results of every span; a member whose first stage is done is reported as one half."""
-        waiting: deque[tuple[Span, list[np.ndarray]]] = deque()
-        bytes_waiting = 0
+        if self.then is not None:
+            self._through_both(self._pieces(spans), done, report)
+            return
+        for span in self._pieces(spans):
+            done(span, self.first(*span))
+            report(span[1] - span[0])
 
-        def finish() -> None:
-            nonlocal bytes_waiting
-            span, given = waiting.popleft()
-            bytes_waiting -= _bytes(given)
-            done(span, self._through(self.last(), span, given))
-            report((span[1] - span[0]) / 2)
-
+    def _pieces(self, spans: Iterable[Span]) -> Iterator[Span]:
         for start, stop in spans:
             self.first.compile()  # which may lower its chunk
-            for low in range(start, stop, self.first.chunk):
-                span = low, min(low + self.first.chunk, stop)
-                results = self.first(*span)
-                if self.then is None:
-                    done(span, results)
-                    report(span[1] - span[0])
-                    continue
-                report((span[1] - span[0]) / 2)
-                waiting.append((span, results))
-                bytes_waiting += _bytes(results)
-                while waiting and (self._second_is_ready() or bytes_waiting > self.first.memory_budget):
-                    finish()
-        while waiting:
-            finish()
+            yield from ((start + low, start + high) for low, high in cells(stop - start, self.first.chunk))
 
     def __call__(self, start: int, stop: int) -> list[np.ndarray]:
         """Leaves of the run's result for members start … stop−1, at most a chunk of them."""
         results = self.first(start, stop)
-        return results if self.then is None else self._through(self.last(), (start, stop), results)
+        return results if self.then is None else self._through_second((start, stop), results)
 
-    def _following(self, *, compiled: bool) -> Lifted:
-        assert self.then is not None
-        second = self.first.then(self.then)
-        if compiled:
-            second.compile()
-        return second
+    def _through_both(self, pieces: Iterable[Span], done: Done, report: Report) -> None:
+        waiting: deque[tuple[Span, list[np.ndarray]]] = deque()
 
-    def _second_is_ready(self) -> bool:
-        return self._second is None or self._second.done()
+        def finish() -> None:
+            span, given = waiting.popleft()
+            done(span, self._through_second(span, given))
+            report((span[1] - span[0]) / 2)
 
-    @staticmethod
-    def _through(second: Lifted, span: Span, given: list[np.ndarray]) -> list[np.ndarray]:
+        for span in pieces:
+            results = self.first(*span)
+            report((span[1] - span[0]) / 2)
+            waiting.append((span, results))
+            while waiting and (self._need_not_wait() or _held(waiting) > self.first.memory_budget):
+                finish()
+        while waiting:
+            finish()
+
+    def _through_second(self, span: Span, given: list[np.ndarray]) -> list[np.ndarray]:
         """The second stage, which may take fewer members at once than the first."""
-        second.compile()
+        if self._compiling is None:
+            self._compile_second()
+        else:
+            self._compiling.result()
+        last = self.last
         parts = [
-            second(span[0] + low, span[0] + high, [leaf[low:high] for leaf in given])
-            for low, high in cells(span[1] - span[0], second.chunk)
+            last(span[0] + low, span[0] + high, [leaf[low:high] for leaf in given])
+            for low, high in cells(span[1] - span[0], last.chunk)
         ]
         return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
 
+    def _compile_second(self) -> None:
+        last = self.last
+        last.at_most(self.first.chunk)
+        last.compile()
 
-def _bytes(leaves: list[np.ndarray]) -> int:
-    return sum(leaf.nbytes for leaf in leaves)
+    def _need_not_wait(self) -> bool:
+        return self._compiling is None or self._compiling.done()
+
+
+def _held(waiting: Iterable[tuple[Span, list[np.ndarray]]]) -> int:
+    return sum(leaf.nbytes for _, given in waiting for leaf in given)
