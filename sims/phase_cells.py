@@ -72,7 +72,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     )
     identity = identities(at, seeds)
     # the same shapes as in the phase diagram: a net's draws do not depend on them, the last bits of its sums may
-    width, rows = phase_diagram.padded(at["p"]), int((at["n"] + at["copies"] - 1).max())
+    width, rows = cell.padded(at["p"]), int((at["n"] + at["copies"] - 1).max())
     directions = np.asarray(worlds.spectrum.directions)[..., : config.directions]
     # decomposed here: an ensemble on several CPU devices must decompose nothing
     basis = jnp.asarray(np.linalg.qr(_flat(directions))[0])

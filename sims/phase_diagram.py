@@ -22,6 +22,7 @@ from sims import launch
 from sims.launch import limits
 from sims.measures import times
 from sims.measures.boundaries import INDEX, passes, places, with_boundary
+from sims.measures.observables import POLISHED, measured
 from sims.nets import cell
 from sims.nets.training import TrainingConfig
 from sims.worlds import sources
@@ -29,7 +30,6 @@ from sims.worlds.axes import AXES, axis_values, coordinates, identities
 from sims.worlds.lines import LINES, ends, lines
 
 AxisName = Literal["n", "p", "sigma", "lambda", "copies", "d", "K", "separation", "steps", "scale"]
-WIDE = 16  # neurons, up to which nets share a program
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     points = grid.points()
     source = sources.source(config.source, components=config.swept("K"))
     at = coordinates(config, points, source.dimension)
-    width = padded(at["p"])
+    width = cell.padded(at["p"])
     samples = at["n"] + at["copies"] - 1
     # polishing pays for padding in every step, training does not
     rows = ensemble.buckets(samples, ratio=3.0) if config.polish else np.full_like(samples, samples.max())
@@ -176,7 +176,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
                 cell.points(here, seed=config.seed, world=world, identity=identity, at=at),
                 worlds,
                 then=partial(
-                    cell.measured,
+                    measured,
                     rows=int(most),
                     evaluation=config.evaluation,
                     truth=source.truth_denoiser,
@@ -199,11 +199,6 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     )
     dataset = with_boundary(dataset)
     return times.of_map(dataset, key) if config.times else dataset
-
-
-def padded(widths: np.ndarray) -> np.ndarray:
-    """The width that every net is trained at: narrow ones share a program, which would cost more than their padding."""
-    return ensemble.buckets(np.maximum(widths, min(WIDE, widths.max())), ratio=3.0)
 
 
 def _labelled(dataset: xr.Dataset, config: Config) -> xr.Dataset:
@@ -292,7 +287,7 @@ def _polished(data: xr.Dataset) -> list[str]:
         return []
     converged, steepness = float((data["polished"] == 1).mean()), data["gradient_norm"]
     return [
-        f"polished on the exact objective: {converged:.0%} to a gradient of {cell.POLISHED:g}; gradient left: median"
+        f"polished on the exact objective: {converged:.0%} to a gradient of {POLISHED:g}; gradient left: median"
         f" {float(steepness.median()):.0e}, largest {float(steepness.max()):.0e}"
     ]
 

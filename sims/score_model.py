@@ -25,9 +25,9 @@ from dae_theory.data.folder import image_files
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import contents, limits
-from sims.measures import suspects
+from sims.measures import scored, suspects
 from sims.measures.tables import CONTROLS, score_lines, worth_printing
-from sims.nets import foreign, scored
+from sims.nets import foreign
 from sims.worlds import demo, groups
 from sims.worlds.activations import Activations, pooled, read_activations
 

@@ -46,6 +46,9 @@ def _arrows(package: str, forbidden: set[str]) -> list[str]:
         ("dae_theory/theory", {f"dae_theory.{name}" for name in SIMULATOR}),
         ("figures", {"sims"} | {f"dae_theory.{name}" for name in SIMULATOR}),
         ("sims", {"figures", "matplotlib"}),
+        ("sims/launch", {"sims.worlds", "sims.nets", "sims.measures"}),
+        ("sims/worlds", {"sims.nets", "sims.measures"}),
+        ("sims/nets", {"sims.measures"}),
     ],
 )
 def test_no_arrow_runs_the_wrong_way(package, forbidden):

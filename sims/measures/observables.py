@@ -1,24 +1,69 @@
 """Everything that a phase diagram measures about one net, from its weights, its world and its samples alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from dae_theory import memorization, risk, theory
+from dae_theory import certify, memorization, risk, theory
 from dae_theory.directions import unit
 from dae_theory.model import Weights, denoise, jacobian_error, represent
 from dae_theory.randomness import derive
 from dae_theory.representation import spikiness
 from dae_theory.symmetry import alive, merge_parallel
+from sims.nets import cell
 from sims.worlds.sources import TrainingRows, World
 
 ALIGNED = 0.95  # cosine from which on a neuron counts as lying on a sample
 SLICE = 64  # training rows of one piece of an exact loss: a cell pays for the rows it has, not for the padding
 JACOBIANS = 32  # training points at which the Jacobian is compared
+POLISHED = 1e-8  # gradient norm at which polishing stops
 NEAR = 256  # rows that f_emp looks at together: their weights for all points then stay in a core's cache
+
+
+def measured(
+    given: tuple[dict[str, Any], dict[str, Any]],
+    worlds: World,
+    *,
+    rows: int,
+    evaluation: int,
+    truth: Callable,
+    population: bool,
+    polish: int = 0,
+) -> dict[str, Any]:
+    """Observables of one net, at the end of its training or at every time of it.
+
+    Args:
+        given: a point, and what `trained` says of it.
+        worlds: stacked worlds of one dimension.
+        rows: static bound on the number of training rows, copies included.
+        evaluation: noisy points behind every mean.
+        truth: (world's truth, σ) -> f_gt.
+        population: the world's truth is the mixture that its samples come from, so that the test loss closes.
+        polish: steps of L-BFGS on the exact objective after training; everything is measured on what they lead to.
+    """
+    point, net = given
+    world, own, key = cell.placed(point, worlds, rows=rows)
+    own = replace(own, x=own.x.astype(jnp.float64))
+    sigma, decay = (jnp.asarray(point[name], jnp.float64) for name in ("sigma", "lambda"))
+
+    def measure(weights: Weights) -> dict[str, Array]:
+        weights, told = jax.tree.map(lambda w: w.astype(jnp.float64), weights), {}
+        if polish:
+            weights, told = _polished(weights, own, sigma, decay, polish)
+        told["finite"] = jnp.all(jnp.isfinite(weights.encoder)) & jnp.all(jnp.isfinite(weights.decoder))
+        levels = {"noise_std": sigma, "weight_decay": decay}
+        return told | observables(
+            weights, own, world, key, **levels, evaluation=evaluation, truth=truth, population=population
+        )
+
+    several = net["weights"].encoder.ndim == 3
+    # one after the other: a member then needs the memory of one net's measurements
+    found = jax.lax.map(measure, net["weights"]) if several else measure(net["weights"])
+    return {"train_objective": net["train_objective"]} | found
 
 
 def observables(
@@ -149,3 +194,13 @@ def _jacobians(
 
 def _square(error: Array) -> Array:
     return jnp.sum(error**2, axis=-1)
+
+
+def _polished(
+    weights: Weights, rows: TrainingRows, noise_std: Array, weight_decay: Array, steps: int
+) -> tuple[Weights, dict[str, Array]]:
+    """What L-BFGS on the exact objective (6) leads to, and how that ended."""
+    numbers = {"noise_std": noise_std, "weight_decay": weight_decay, "samples": rows.samples}
+    ended = certify.polish(weights, rows.x, **numbers, tolerance=POLISHED, max_steps=steps, newton_steps=0)
+    told = {"polished": ended.converged, "gradient_norm": ended.gradient_norm, "polish_steps": ended.steps}
+    return ended.weights, told

@@ -1,6 +1,6 @@
-"""One cell of a phase diagram in two stages: train one net on its world, then measure everything about it."""
+"""One cell of a phase diagram: its point, its world, its training; `measures.observables` says what is seen of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dae_theory import certify
+from dae_theory import ensemble
 from dae_theory.model import Weights
 from dae_theory.randomness import derive
 from dae_theory.training import Settings, Trained, constant_rate, train
-from sims.measures.observables import observables
 from sims.worlds.sources import TrainingRows, World
 
-POLISHED = 1e-8  # gradient norm at which polishing stops
+WIDE = 16  # neurons, up to which nets share a program
 SWEPT = ("n", "p", "sigma", "lambda", "copies", "scale")  # axes in which nets of one dimension and bucket may differ
 
 
@@ -41,46 +40,9 @@ def trained(
     return {"weights": run.weights, "train_objective": loss[-1]}
 
 
-def measured(
-    given: tuple[dict[str, Any], dict[str, Any]],
-    worlds: World,
-    *,
-    rows: int,
-    evaluation: int,
-    truth: Callable,
-    population: bool,
-    polish: int = 0,
-) -> dict[str, Any]:
-    """Observables of one net, at the end of its training or at every time of it.
-
-    Args:
-        given: a point, and what `trained` says of it.
-        worlds: stacked worlds of one dimension.
-        rows: static bound on the number of training rows, copies included.
-        evaluation: noisy points behind every mean.
-        truth: (world's truth, σ) -> f_gt.
-        population: the world's truth is the mixture that its samples come from, so that the test loss closes.
-        polish: steps of L-BFGS on the exact objective after training; everything is measured on what they lead to.
-    """
-    point, net = given
-    world, own, key = placed(point, worlds, rows=rows)
-    own = replace(own, x=own.x.astype(jnp.float64))
-    sigma, decay = (jnp.asarray(point[name], jnp.float64) for name in ("sigma", "lambda"))
-
-    def measure(weights: Weights) -> dict[str, Array]:
-        weights, told = jax.tree.map(lambda w: w.astype(jnp.float64), weights), {}
-        if polish:
-            weights, told = _polished(weights, own, sigma, decay, polish)
-        told["finite"] = jnp.all(jnp.isfinite(weights.encoder)) & jnp.all(jnp.isfinite(weights.decoder))
-        levels = {"noise_std": sigma, "weight_decay": decay}
-        return told | observables(
-            weights, own, world, key, **levels, evaluation=evaluation, truth=truth, population=population
-        )
-
-    several = net["weights"].encoder.ndim == 3
-    # one after the other: a member then needs the memory of one net's measurements
-    found = jax.lax.map(measure, net["weights"]) if several else measure(net["weights"])
-    return {"train_objective": net["train_objective"]} | found
+def padded(widths: np.ndarray) -> np.ndarray:
+    """The width that every net is trained at: narrow ones share a program, which would cost more than their padding."""
+    return ensemble.buckets(np.maximum(widths, min(WIDE, widths.max())), ratio=3.0)
 
 
 def points(
@@ -118,13 +80,3 @@ def train_net(
 
 def _itself(weights: Weights) -> Weights:
     return weights
-
-
-def _polished(
-    weights: Weights, rows: TrainingRows, noise_std: Array, weight_decay: Array, steps: int
-) -> tuple[Weights, dict[str, Array]]:
-    """What L-BFGS on the exact objective (6) leads to, and how that ended."""
-    numbers = {"noise_std": noise_std, "weight_decay": weight_decay, "samples": rows.samples}
-    ended = certify.polish(weights, rows.x, **numbers, tolerance=POLISHED, max_steps=steps, newton_steps=0)
-    told = {"polished": ended.converged, "gradient_norm": ended.gradient_norm, "polish_steps": ended.steps}
-    return ended.weights, told
