@@ -83,7 +83,8 @@ def _shares(axes: Axes, data: xr.Dataset) -> None:
         for place, aim in zip(places[1:, group], AIMS.get(size, ()), strict=False):
             if aim is not None:
                 axes.plot([place - 0.13, place + 0.13], [aim, aim], color="black", linewidth=1.5)
-    axes.set(ylim=(0, 1), ylabel="of a large product's")
+    axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
+    axes.set_ylabel("of a large product's")
 
 
 def _times(axes: Axes, data: xr.Dataset) -> None:
