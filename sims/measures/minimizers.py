@@ -20,6 +20,7 @@ from sims import launch
 from sims.measures.index import Place
 
 FOUND = ("objective", "lower_bound", "gap", "growth", "neurons", "rounds", "starts", "converged")
+LONG = 16  # samples, from which on a search is worth announcing
 EASIER = 3  # times fewer ascents where newcomers only take the place of neurons: many grow
 APART = (
     *("early_objective", "early_gradient", "settled_objective", "settled_gradient"),
@@ -140,6 +141,8 @@ def _kept(
     done = {start: leaves for (start, _), leaves in store.finished(expected).items()}
     for k, place in enumerate(places):
         if k not in done:
+            if place.n >= LONG:
+                run.say(f"{part}, n = {place.n}, data set {place.world}: takes minutes")
             began = time.perf_counter()
             done[k] = [leaf[None] for leaf in one(place)]
             store.save(k, k + 1, done[k], time.perf_counter() - began)
