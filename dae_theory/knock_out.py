@@ -1,4 +1,4 @@
-"""Is a sample carried by few neurons? Silencing one, exactly, and keeping a random share of all.
+"""Silencing in closed form, two-layer nets: is a sample carried by one neuron, and how redundant are all?
 
 With the noise integrated, m = E h(x + σε) and S = E h hᵀ (`gaussian.relu_moments`), the loss of a sample and what it
 gains when neuron a with decoder column w_a is silenced, f_a = f − w_a h_a, are

@@ -5,8 +5,8 @@ products, with e the gradient at the output and z that before the ReLU, one row 
 
     ∂W₂ᵀ = hᵀe,   ∂W₁ᵀ = zᵀy       (p, d)
 
-So where d > p the matrices are held as (p, d), and all products are taken of what is held, as they are written here:
-taken of its transpose, as JAX's own rules do, XLA copies that every step.
+So where d > p the matrices are held as (p, d), and products are written with what is held. JAX's own gradients use its
+transpose, which XLA then copies every step.
 """
 
 import jax
@@ -45,7 +45,7 @@ def denoise_held(weights: Weights, y: Float[Array, "*batch d"]) -> Float[Array, 
 @jax.custom_vjp
 def _encode(y: Float[Array, "m d"], held: Float[Array, "p d"]) -> Float[Array, "m p"]:
     """Y W₁."""
-    return _over(1, y, 1, held)
+    return _over(1, y, held)
 
 
 def _encode_and_keep(y: Array, held: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -54,7 +54,7 @@ def _encode_and_keep(y: Array, held: Array) -> tuple[Array, tuple[Array, Array]]
 
 def _encode_back(kept: tuple[Array, Array], z: Array) -> tuple[Array, Array]:
     y, held = kept
-    return z @ held, _over(0, z, 0, y)
+    return z @ held, _over(0, z, y)
 
 
 @jax.custom_vjp
@@ -70,13 +70,13 @@ def _decode_and_keep(h: Array, held: Array) -> tuple[Array, tuple[Array, Array]]
 def _decode_back(kept: tuple[Array, Array], e: Array) -> tuple[Array, Array]:
     h, held = kept
     # (hᵀe over axis 0 of both, as zᵀy is taken, would be a hundredth slower: XLA then picks another routine)
-    return _over(1, e, 1, held), jnp.matmul(h.T, e)
+    return _over(1, e, held), jnp.matmul(h.T, e)
 
 
 _encode.defvjp(_encode_and_keep, _encode_back)
 _decode.defvjp(_decode_and_keep, _decode_back)
 
 
-def _over(axis: int, a: Array, other: int, b: Array) -> Array:
-    """The product of two matrices, summed over an axis of each."""
-    return jax.lax.dot_general(a, b, (((axis,), (other,)), ((), ())))
+def _over(axis: int, a: Array, b: Array) -> Array:
+    """The product of two matrices, summed over the same axis of both."""
+    return jax.lax.dot_general(a, b, (((axis,), (axis,)), ((), ())))

@@ -95,7 +95,7 @@ def neighbours_among(
 
     Costs matrix products alone even under tracing, with the rows up to the last distinct one; nothing is checked. A
     nearest point may be missed where more than 8 are within the rounding of the matrix product, ε(‖x‖² + ‖t‖²) about
-    the mean of the training points.
+    the mean of all rows given.
     """
     return _search(points, training, distinct)[0]
 
@@ -107,49 +107,50 @@ def _search(points: Array, training: Array, distinct: Array) -> tuple[Neighbours
     # the product loses half of the digits exactly where it matters, near a copy. Centring keeps what it loses small.
     centre = jnp.mean(training, axis=0, keepdims=True)
     centred, moved = training - centre, points - centre
-    squares = jnp.where(distinct, jnp.sum(centred**2, axis=1), jnp.inf)
-    farthest = jnp.max(jnp.where(distinct, squares, 0))
-    rows = min(_ROWS, training.shape[0])
-    behind = -training.shape[0] % rows
-    centred, squares = jnp.pad(centred, ((0, behind), (0, 0))), jnp.pad(squares, (0, behind), constant_values=jnp.inf)
-    live = jnp.max(jnp.where(distinct, jnp.arange(training.shape[0]) + 1, 0))
+    norms = jnp.where(distinct, jnp.sum(centred**2, axis=1), jnp.inf)
+    largest_norm = jnp.max(jnp.where(distinct, norms, 0))
+    size = min(_ROWS, training.shape[0])
+    padding = -training.shape[0] % size
+    centred, norms = jnp.pad(centred, ((0, padding), (0, 0))), jnp.pad(norms, (0, padding), constant_values=jnp.inf)
+    end = jnp.max(jnp.where(distinct, jnp.arange(training.shape[0]) + 1, 0))
     count = min(_CANDIDATES, training.shape[0])
     epsilon = (training.shape[1] + 4) * float(jnp.finfo(training.dtype).eps)  # of a sum of d products, at worst
 
-    def chunk(row: Array, shifted: Array) -> tuple[Array, Array, Array, Array]:
-        square = jnp.sum(shifted**2)
+    def candidates(moved: Array) -> tuple[Array, Array]:
+        """−‖x − t‖² of the nearest rows, largest first, and which rows they are; −inf where there are fewer."""
 
         def add(piece: Array, best: tuple[Array, Array]) -> tuple[Array, Array]:
-            start = piece * rows
-            product = jnp.matmul(
-                lax.dynamic_slice_in_dim(centred, start, rows), shifted, precision=lax.Precision.HIGHEST
-            )
-            away = lax.dynamic_slice_in_dim(squares, start, rows)
+            rows, squares = (lax.dynamic_slice_in_dim(array, piece * size, size) for array in (centred, norms))
+            product = jnp.matmul(rows, moved, precision=lax.Precision.HIGHEST)
             # In single precision, since XLA sorts all of a double-precision row, which is a hundred times slower; what
             # leaves its range stays a candidate.
-            scores = jnp.maximum(2 * product - away - square, float(jnp.finfo(jnp.float32).min)).astype(jnp.float32)
-            scores = jnp.concatenate([best[0], jnp.where(jnp.isinf(away), -jnp.inf, scores)])
-            scores, place = _largest(scores, count)
-            return scores, jnp.concatenate([best[1], start + jnp.arange(rows)])[place]
+            scores = jnp.maximum(2 * product - squares - jnp.sum(moved**2), float(jnp.finfo(jnp.float32).min))
+            scores = jnp.where(jnp.isinf(squares), -jnp.inf, scores).astype(jnp.float32)
+            scores, place = _largest(jnp.concatenate([best[0], scores]), count)
+            return scores, jnp.concatenate([best[1], piece * size + jnp.arange(size)])[place]
 
         none = jnp.full(count, -jnp.inf, jnp.float32), jnp.zeros(count, jnp.arange(1).dtype)
-        scores, candidate = lax.fori_loop(0, (live + rows - 1) // rows, add, none)
-        exact = jnp.sum((training[candidate] - row[None, :]) ** 2, axis=1)
-        exact = jnp.where(scores != -jnp.inf, exact, jnp.inf)  # no candidate: fewer distinct rows than count
+        return lax.fori_loop(0, (end + size - 1) // size, add, none)
+
+    def one(point: Array, moved: Array) -> tuple[Array, Array, Array, Array]:
+        scores, candidate = candidates(moved)
+        exact = jnp.sum((training[candidate] - point[None, :]) ** 2, axis=1)
+        exact = jnp.where(scores != -jnp.inf, exact, jnp.inf)
         nearest = jnp.argmin(exact)
         others = jnp.where(jnp.arange(count) == nearest, jnp.inf, exact)
         second = jnp.min(others)
         last = -scores[-1].astype(exact.dtype)
-        rounding = 2 * epsilon * (square + farthest) + 2 * float(jnp.finfo(jnp.float32).eps) * jnp.abs(last)
+        rounding = 2 * epsilon * (jnp.sum(moved**2) + largest_norm)
+        rounding += 2 * float(jnp.finfo(jnp.float32).eps) * jnp.abs(last)
         missed = jnp.isfinite(last) & (last - rounding < second) & (count < training.shape[0])
         return jnp.sqrt(exact[nearest]), jnp.sqrt(second), candidate[nearest], missed
 
-    first, second, index, missed = lax.map(lambda pair: chunk(*pair), (points, moved), batch_size=_CHUNK)
+    first, second, index, missed = lax.map(lambda pair: one(*pair), (points, moved), batch_size=_CHUNK)
     return Neighbours(first=first, second=jnp.where(jnp.isinf(second), jnp.nan, second), index=index), missed
 
 
 def _largest(scores: Float[Array, " n"], count: int) -> tuple[Float[Array, " c"], Int[Array, " c"]]:
-    """`lax.top_k`, which sorts, of few numbers: the c largest of all lie in the c groups with the largest maxima."""
+    """The largest scores and their places; they lie in the groups with the largest maxima: `top_k` sorts only those."""
     rows = len(scores)
     if rows <= 4 * count * _GROUP:
         values, place = lax.top_k(scores, count)

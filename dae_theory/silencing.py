@@ -1,4 +1,4 @@
-r"""Is a sample carried by few neurons? For any network of which hidden neurons can be multiplied by numbers.
+r"""Silencing by sampling, any network of which hidden neurons can be multiplied by numbers: how few carry a sample?
 
 $$f_c(y): \; h \to c \odot h \text{ in one layer}, \qquad L_c(x) = E\|f_c(x + \sigma\varepsilon) - x\|^2$$
 

@@ -24,11 +24,12 @@ from dae_theory.checks import Refusal
 from dae_theory.randomness import derive
 from sims import launch
 from sims.launch import limits
-from sims.measures import confounded, confounding, controlled
+from sims.measures import confounded, controlled
 from sims.nets.convolutional import LAYERS, ConvolutionalConfig
 from sims.nets.hybrid import hybrid_nets, hybrid_samples
 from sims.nets.images import ImageSet, image_set, relu_net
 from sims.nets.training import TrainingConfig
+from sims.worlds import lookalikes
 from sims.worlds.images import ImagesConfig
 from sims.worlds.mixture import MixtureConfig
 
@@ -188,12 +189,12 @@ def _of_images(key: Array, config: Config, images: ImageSet) -> tuple[np.ndarray
     x, copies = np.asarray(images.x), images.copies
     memorized, pool = x[copies > 1], x[copies == 0]
     contrast = (pool + images.mean.reshape(1, -1)).std(axis=1)
-    easy, large, ordinary = confounding.extremes(contrast, np.linalg.norm(pool, axis=1), config.each)
-    near = confounding.near_images(memorized, images.mean, images.shape)[: config.each]
+    easy, large, ordinary = lookalikes.extremes(contrast, np.linalg.norm(pool, axis=1), config.each)
+    near = lookalikes.near_images(memorized, images.mean, images.shape)[: config.each]
     others = replace(config.pictures, images=config.other_images, images_digest="").load()
     picked = np.asarray(jax.random.permutation(derive(key, "others"), len(others.x)))[: config.each]
     source = np.asarray(others.x)[picked] - images.mean.reshape(1, -1)
-    return confounding.joined([memorized, pool[ordinary], pool[easy], pool[large], near, source])
+    return lookalikes.joined([memorized, pool[ordinary], pool[easy], pool[large], near, source])
 
 
 def _two_layer(key: Array, config: Config, run: launch.Run) -> list[confounded.Subject]:
@@ -224,13 +225,13 @@ def _world(key: Array, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarr
         for part in np.s_[: config.per_component, config.per_component :]
     )
     means = np.repeat(np.asarray(drawn.means)[: len(abundant)], 4 * each, axis=0)
-    easy, large, ordinary = confounding.extremes(
+    easy, large, ordinary = lookalikes.extremes(
         np.linalg.norm(pool - means, axis=1), np.linalg.norm(pool, axis=1), each
     )
-    near = confounding.near_vectors(key, memorized, config.near)[:each]
+    near = lookalikes.near_vectors(key, memorized, config.near)[:each]
     source = config.mixture.draw(derive(key, "other"), clean=False).sample(derive(key, "source"), each).x
     stack = np.concatenate([kept, np.repeat(memorized, config.mixture_copies, axis=0)])
-    return stack, *confounding.joined([memorized, pool[ordinary], pool[easy], pool[large], near, source])
+    return stack, *lookalikes.joined([memorized, pool[ordinary], pool[easy], pool[large], near, source])
 
 
 def judge(data: xr.Dataset) -> list[compare.Row]:

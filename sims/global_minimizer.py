@@ -29,7 +29,7 @@ from dae_theory.randomness import derive
 from dae_theory.training import Settings
 from sims import launch
 from sims.launch import limits
-from sims.measures import boundaries, clean, excess, index, minimizers, second
+from sims.measures import boundaries, clean, excess, index, minimizers, second_search
 from sims.measures.index import Place
 from sims.nets.ended import SCHEDULES, ended
 from sims.nets.training import need_finite
@@ -161,7 +161,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     beside = partial(index.indices, root, worlds, source=source, evaluation=config.evaluation)
     found |= numbers | {"index": beside(least, places), "stored": _stored(x, places)}
     found |= {f"{stage}_index": beside(nets, places) for stage, nets in apart.items()}
-    found |= second.found(run, x, places, least, config.searches(), config.twice, beside)
+    found |= second_search.found(run, x, places, least, config.searches(), config.twice, beside)
     for stage, nets in (("early", early), ("late", late)):
         found[f"{stage}_distance"] = index.distances(x, nets, least, places)
     dataset = sets.dataset(found).merge(_beside(config, sets, trained, places, x, beside))
@@ -253,7 +253,7 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
     ]
     if np.isfinite(stored):
         rows.append(compare.number("smallest objective of (9) over the bound", BOUND, stored, 1.0, relation="≥"))
-    return [*rows, *excess.rows(data), *second.rows(data), *clean.rows(data), *boundaries.limits(data)]
+    return [*rows, *excess.rows(data), *second_search.rows(data), *clean.rows(data), *boundaries.limits(data)]
 
 
 def describe(data: xr.Dataset) -> str:

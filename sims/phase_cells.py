@@ -72,7 +72,7 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
     )
     identity = identities(at, seeds)
     # the same shapes as in the phase diagram: a net's draws do not depend on them, the last bits of its sums may
-    width, rows = cell.padded(at["p"]), int((at["n"] + at["copies"] - 1).max())
+    width, max_rows = cell.padded(at["p"]), int((at["n"] + at["copies"] - 1).max())
     directions = np.asarray(worlds.spectrum.directions)[..., : config.directions]
     # decomposed here: an ensemble on several CPU devices must decompose nothing
     basis = jnp.asarray(np.linalg.qr(_flat(directions))[0])
@@ -83,8 +83,8 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
         settings = replace(config.settings(), width=int(bucket))
         part = run.ensemble(
             f"p{bucket}",
-            partial(_inside, config=config, settings=settings, rows=rows, most=int(width.max())),
-            cell.points(here, seed=config.seed, world=world, identity=identity, at=at),
+            partial(_inside, config=config, settings=settings, max_rows=max_rows, most=int(width.max())),
+            cell.points(here, root=config.seed, world=world, identity=identity, at=at),
             (worlds, basis),
         )
         for name, values in part.items():
@@ -112,7 +112,7 @@ def _inside(
     *,
     config: Config,
     settings: Settings,
-    rows: int,
+    max_rows: int,
     most: int,
 ) -> dict[str, Array]:
     """One net's columns and representations, neurons padded to `most`.
@@ -120,7 +120,7 @@ def _inside(
     Columns are those of the encoder after balancing, so that their squared norms are their share of the gain.
     """
     worlds, bases = drawn
-    world, own, key = cell.placed(point, worlds, rows=rows)
+    world, own, key = cell.placed(point, worlds, max_rows=max_rows)
     basis = bases[point["world"]]
     trained = cell.train_net(key, point, own, settings)
     weights = jax.tree.map(lambda w: w.astype(jnp.float64), trained.weights)
@@ -134,7 +134,7 @@ def _inside(
     rest = jnp.sqrt(jnp.maximum(norms**2 - jnp.sum((basis.T @ encoder) ** 2, axis=0), 0))
     x = own.x.astype(jnp.float64)
     cosine = unit(x) @ encoder / jnp.where(norms > 0, norms, 1)[None, :]
-    cosine = jnp.where(jnp.arange(rows)[:, None] < own.samples, cosine, -1.0)
+    cosine = jnp.where(jnp.arange(max_rows)[:, None] < own.samples, cosine, -1.0)
 
     def representation(clean: Array, kind: str) -> Array:
         noise = jax.random.normal(derive(key, f"shown {kind}"), clean.shape, clean.dtype)

@@ -170,14 +170,14 @@ def compute(config: Config, run: launch.Run) -> xr.Dataset:
                 partial(
                     cell.trained,
                     settings=replace(config.settings(), width=int(bucket)),
-                    rows=int(most),
+                    max_rows=int(most),
                     times=config.times,
                 ),
-                cell.points(here, seed=config.seed, world=world, identity=identity, at=at),
+                cell.points(here, root=config.seed, world=world, identity=identity, at=at),
                 worlds,
                 then=partial(
                     measured,
-                    rows=int(most),
+                    max_rows=int(most),
                     evaluation=config.evaluation,
                     truth=source.truth_denoiser,
                     population=source.is_mixture,

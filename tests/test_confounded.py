@@ -7,26 +7,27 @@ import pytest
 
 from dae_theory import representation
 from sims import confounders, controls
-from sims.measures import confounded, confounding, controlled
+from sims.measures import confounded, controlled
 from sims.nets.convolutional import convolutional_network
+from sims.worlds import lookalikes
 
 
 def test_easy_long_and_ordinary_samples_are_disjoint_and_what_they_are_called():
     rng = np.random.default_rng(0)
     difficulty, norms = rng.random(40), rng.random(40)
-    easy, large, ordinary = confounding.extremes(difficulty, norms, 10)
+    easy, large, ordinary = lookalikes.extremes(difficulty, norms, 10)
     assert len({*easy, *large, *ordinary}) == 30
     assert difficulty[easy].max() < np.delete(difficulty, easy).min()
     rest = np.setdiff1d(np.arange(40), easy)
     assert norms[large].min() > norms[np.setdiff1d(rest, large)].max()
-    near = confounding.near_vectors(jax.random.key(1), rng.standard_normal((5, 7)), 0.3)
+    near = lookalikes.near_vectors(jax.random.key(1), rng.standard_normal((5, 7)), 0.3)
     assert near.shape == (5, 7)
 
 
 def test_near_images_are_moved_by_a_pixel():
     mean = np.linspace(0, 1, 12)
     x = np.arange(24.0).reshape(2, 12)
-    moved = confounding.near_images(x, mean, (3, 4)) + mean
+    moved = lookalikes.near_images(x, mean, (3, 4)) + mean
     pixels, before = moved.reshape(2, 3, 4), (x + mean).reshape(2, 3, 4)
     np.testing.assert_allclose(pixels[:, :, 1:], before[:, :, :-1], rtol=1e-12)
     np.testing.assert_allclose(pixels[:, :, 0], before[:, :, 0], rtol=1e-12)
@@ -37,7 +38,7 @@ def test_a_denoiser_that_returns_the_nearest_stored_sample_is_found_by_loss_and_
     rng = np.random.default_rng(2)
     stored = np.concatenate([np.zeros((8, 2)), 5 * np.eye(8)], axis=1).astype(np.float32)
     others = np.concatenate([rng.standard_normal((32, 2)), np.zeros((32, 8))], axis=1).astype(np.float32)
-    x, kinds = confounding.joined([stored, others[:8], others[8:16], others[16:24], others[24:28], others[28:]])
+    x, kinds = lookalikes.joined([stored, others[:8], others[8:16], others[16:24], others[24:28], others[28:]])
     plane = jnp.asarray(np.arange(10) < 2, jnp.float32)
 
     def denoise(_, y, noise_std):

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from dae_theory import compare
-from sims.measures import excess, second
+from sims.measures import excess, second_search
 
 DIMS = ("noise_std", "weight_decay", "n", "seed")
 
@@ -60,7 +60,7 @@ def test_a_second_minimizer_says_what_the_first_leaves_open(record):
     told["distance"] = 0 * only + 0.16  # allowed: √.25 from the first to its bound, and rounding
     told = {f"second_{name}": values for name, values in told.items()} | {"lower_bound": only - 1}
     found = record.assign(told)
-    rows = {row.claim: row for row in second.rows(found.assign_attrs(tolerance=0.03))}
+    rows = {row.claim: row for row in second_search.rows(found.assign_attrs(tolerance=0.03))}
     (apart,) = [row for claim, row in rows.items() if "distance" in claim]
     assert apart.measured == pytest.approx(0.8, rel=1e-4)
     assert apart.verdict == "agrees"
@@ -71,4 +71,4 @@ def test_a_second_minimizer_says_what_the_first_leaves_open(record):
     said = [row.measured for claim, row in rows.items() if "moves it" in claim]
     assert said[:3] == pytest.approx(list(path.diff("stage").values[:3] * smaller))
     assert said[3] == pytest.approx(sum(said[:3]))  # what the others lose is left to width
-    assert list(second.rows(record)) == []
+    assert list(second_search.rows(record)) == []

@@ -76,7 +76,7 @@ class Job:
                         answer = future.result()
                     except BaseException as lost:  # the engine's own, of any class: the task itself never raises
                         if isinstance(lost, KeyboardInterrupt) or left[span] == 0:
-                            raise Lost(_told(span, self.retries + 1, lost)) from lost
+                            raise Lost(_told(span, self.retries - left[span] + 1, lost)) from lost
                         left[span] -= 1
                         give_out(span)
                         continue
@@ -90,15 +90,15 @@ class Job:
     def _payload(self, form: Form) -> Any:
         shared, shared_form = flatten(self.shared)
         content = _Content(
-            self.function,
-            self.then,
-            _blank(form),
-            form.keys,
-            [np.asarray(leaf) for leaf in shared],
-            _blank(shared_form),
-            shared_form.keys,
-            self.options,
-            bool(jax.config.read("jax_enable_x64")),
+            function=self.function,
+            then=self.then,
+            points=_blank(form),
+            keys=form.keys,
+            shared=[np.asarray(leaf) for leaf in shared],
+            shared_tree=_blank(shared_form),
+            shared_keys=shared_form.keys,
+            options=self.options,
+            x64=bool(jax.config.read("jax_enable_x64")),
         )
         if isinstance(self.executor, ThreadPoolExecutor):
             return content
@@ -130,9 +130,10 @@ def _blank(form: Form) -> PyTree:
 
 
 def _told(span: Span, times: int, lost: BaseException) -> str:
+    often = f"{times} times, the last time" if times > 1 else "once,"
     return (
-        f"members {span[0]}:{span[1]} were lost with their worker {times} times, the last time by "
-        f"{type(lost).__name__} ({lost}); finished chunks are kept, run again to go on"
+        f"members {span[0]}:{span[1]} were lost with their worker {often} "
+        f"by {type(lost).__name__} ({lost}); finished chunks are kept, run again to go on"
     )
 
 

@@ -8,10 +8,10 @@ from dae_theory.checks import Refusal
 
 
 def buckets(sizes: Any, *, ratio: float) -> np.ndarray:
-    """Pad sizes to few buckets: each size goes to the largest one within a factor `ratio` above it.
+    """Pad sizes to few buckets, each size by less than a factor `ratio`.
 
     From the top down: the largest size opens a bucket, which takes all sizes above 1/ratio of it. A member of size s in
-    a bucket of size b costs b/s times its own arithmetic (at most `ratio`), and every bucket costs a compilation.
+    a bucket of size b costs b/s times its own arithmetic (less than `ratio`), and every bucket costs a compilation.
 
     Args:
         sizes: positive integers, (M,).

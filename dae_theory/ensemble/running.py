@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 import jax
 import numpy as np
@@ -43,13 +43,46 @@ class Store(Protocol):
         ...
 
 
+class Options(TypedDict, total=False):
+    """How `run` and `prepare` go about it; all may be left out.
+
+    Attributes:
+        chunk: members a program call, by default a tenth of them, for progress and resume; rounded up to what all
+            devices take at once.
+        memory_budget: bytes that a call may take (2 GiB): a call of more is cut.
+        group: members run together on one device; by default 8 on CPU, the whole chunk elsewhere. 1 pays on CPU where
+            weights and batch of one member are of a megabyte.
+        devices: by default all of this process; a CPU is one device unless `jax.config.update("jax_num_cpu_devices",
+            cores)` makes it one a core, as sims do.
+        store: keeps finished chunks; those it holds are not run again. Needed with several processes, which share the
+            work and meet in the store (a shared file system).
+        executor: any `concurrent.futures.Executor` whose workers run the chunks (threads, processes, a Dask cluster's
+            `client.get_executor()`); this process alone reads and writes the store.
+        retries: how often a chunk lost with its worker is given out again (2).
+        patience: seconds that a process waits for a chunk of the others before it gives up (3600).
+        then: a second stage, `then((point, result), shared)`, whose results are the run's. A prepared one is compiled
+            while members go through the first, whose results are arrays, no keys; those that wait take up to another
+            `memory_budget`, and are not stored.
+    """
+
+    chunk: int | None
+    memory_budget: int
+    group: int | None
+    devices: Sequence[Any] | None
+    store: Store | None
+    executor: Executor | None
+    retries: int
+    patience: float
+    then: Callable[[PyTree, PyTree], PyTree] | None
+
+
 def run(
     function: Callable[[PyTree, PyTree], PyTree],
     points: PyTree,
     shared: PyTree = None,
     *,
     progress: Callable[[float], None] | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> PyTree:
     """`function(point, shared)` for every member.
 
@@ -61,7 +94,7 @@ def run(
         shared: pytree of arrays that every member reads (a pool of samples), held once a device.
         progress: called with the number of members just finished (those found in the store included); one that has only
             its first stage of two behind it counts one half.
-        options: see `prepare`.
+        options: see `Options`.
 
     Returns:
         The results with a leading axis M, in the order of `points`.
@@ -98,7 +131,7 @@ _compiler = ThreadPoolExecutor(1, thread_name_prefix="compile")
 
 
 def prepare(
-    function: Callable[[PyTree, PyTree], PyTree], points: PyTree, shared: PyTree = None, **options: Any
+    function: Callable[[PyTree, PyTree], PyTree], points: PyTree, shared: PyTree = None, **options: Unpack[Options]
 ) -> Prepared:
     """Begin to compile a run and return at once: `prepare(…).result()` is `run(…)`.
 
@@ -108,19 +141,7 @@ def prepare(
         function: see `run`.
         points: see `run`.
         shared: see `run`.
-        options: `chunk`, members a program call, by default a tenth of them, for progress and resume; rounded up to
-            what all devices take at once. `memory_budget`, bytes that a call may take (2 GiB): a call of more is cut.
-            `group`, members run together on one device; by default 8 on CPU, the whole chunk elsewhere (1 pays on CPU
-            where weights and batch of one member are of a megabyte). `devices`, by default all of this process; a CPU
-            is one device unless `jax.config.update("jax_num_cpu_devices", cores)` makes it one a core, as sims do.
-            `store`, keeps finished chunks; those it holds are not run again. Needed with several processes, which
-            share the work and meet in the store (a shared file system). `executor`, any `concurrent.futures.Executor`
-            whose workers run the chunks (threads, processes, a Dask cluster's `client.get_executor()`); this process
-            alone reads and writes the store. `retries`, how often a chunk lost with its worker is given out again (2).
-            `patience`, seconds that a process waits for a chunk of the others before it gives up (3600). `then`, a
-            second stage, `then((point, result), shared)`, whose results are the run's; a prepared one is compiled while
-            members go through the first. What these wait with takes up to another `memory_budget`, and is not kept in
-            the store. The first stage's results are arrays without keys among them.
+        options: see `Options`.
 
     >>> import jax, jax.numpy as jnp
     >>> from dae_theory import ensemble

@@ -66,9 +66,9 @@ def judge(data: xr.Dataset) -> list[compare.Row]:
         )
         claim = f"{start}: seconds until {what}"
         rows.append(compare.number(claim, "default map", float(at[f"map_{until}"]), limit, relation="≤"))
-    gain = float(data["map_processor"].sel(start=COLD) / data["map_processor"].sel(start=THREEFRY))
+    ratio = float(data["map_processor"].sel(start=COLD) / data["map_processor"].sel(start=THREEFRY))
     claim = "processor time over that with threefry noise"
-    return [*rows, compare.number(claim, "default map", gain)]
+    return [*rows, compare.number(claim, "default map", ratio)]
 
 
 def describe(data: xr.Dataset) -> str:
@@ -86,13 +86,13 @@ def main(arguments: str) -> None:
     from sims import launch, phase_diagram
     from sims.launch import run
 
-    given = json.loads(arguments)
+    asked = json.loads(arguments)
     spent = {"backend_compile_duration": 0.0, "jaxpr_trace_duration": 0.0, "jaxpr_to_mlir_module_duration": 0.0}
     programs, begun = [0], {"start": float("nan"), "first_progress": float("nan")}
 
     def happened(what: str) -> None:
         if np.isnan(begun[what]):
-            begun[what] = time.time() - given["started"]
+            begun[what] = time.time() - asked["started"]
 
     def listen(event: str, duration_secs: float, **_: str | int) -> None:
         name = event.rsplit("/", 1)[-1]
@@ -116,9 +116,9 @@ def main(arguments: str) -> None:
 
     run.Run.advance, lifting.Lifted.__call__ = watched, trains
     jax.monitoring.register_event_duration_secs_listener(listen)
-    data = launch.main(phase_diagram.SIM, given["options"]).read()
+    data = launch.main(phase_diagram.SIM, asked["options"]).read()
     compiling = spent.pop("backend_compile_duration")
-    seconds = time.time() - given["started"]
+    seconds = time.time() - asked["started"]
     models = int(data["train_index"].size)
     told = {
         "seconds": seconds,

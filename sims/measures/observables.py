@@ -28,7 +28,7 @@ def measured(
     given: tuple[dict[str, Any], dict[str, Any]],
     worlds: World,
     *,
-    rows: int,
+    max_rows: int,
     evaluation: int,
     truth: Callable,
     population: bool,
@@ -39,14 +39,14 @@ def measured(
     Args:
         given: a point, and what `trained` says of it.
         worlds: stacked worlds of one dimension.
-        rows: static bound on the number of training rows, copies included.
+        max_rows: static bound on the number of training rows, copies included.
         evaluation: noisy points behind every mean.
         truth: (world's truth, σ) -> f_gt.
-        population: the world's truth is the mixture that its samples come from, so that the test loss closes.
+        population: the world's truth is the mixture that its samples come from: the test loss has a closed form.
         polish: steps of L-BFGS on the exact objective after training; everything is measured on what they lead to.
     """
     point, net = given
-    world, own, key = cell.placed(point, worlds, rows=rows)
+    world, own, key = cell.placed(point, worlds, max_rows=max_rows)
     own = replace(own, x=own.x.astype(jnp.float64))
     sigma, decay = (jnp.asarray(point[name], jnp.float64) for name in ("sigma", "lambda"))
 
@@ -89,10 +89,10 @@ def observables(
         weight_decay: λ of (6).
         evaluation: noisy training points behind every mean.
         truth: (world's truth, σ) -> f_gt.
-        population: the world's truth is the mixture that its samples come from, so that the test loss closes.
+        population: the world's truth is the mixture that its samples come from: the test loss has a closed form.
     """
     x, samples = rows.x, rows.samples
-    measured = exact_losses(weights, rows, world, noise_std, weight_decay, population=population)
+    found = exact_losses(weights, rows, world, noise_std, weight_decay, population=population)
     picked = jnp.arange(evaluation) % samples
     clean = jnp.concatenate([x[picked], world.fresh])
     y = clean + noise_std * jax.random.normal(derive(key, "evaluation"), clean.shape, clean.dtype)
@@ -101,14 +101,16 @@ def observables(
     empirical = theory.empirical_denoiser(x, noise_std, samples=samples, chunk=NEAR)(y)
     per_point = _at_points(weights, clean, y, output, empirical, truth(world.truth, noise_std)(y))
     for number, name in enumerate(("train", "test")):
-        measured |= {f"{name}_{what}": jnp.nanmean(values, where=kind == number) for what, values in per_point.items()}
-        to_truth, to_empirical = (measured[f"{name}_distance_to_{other}"] for other in ("truth", "empirical"))
-        measured[f"{name}_index"] = to_truth / (to_truth + to_empirical)
-    measured |= _stored(weights, x, rows.distinct)
-    measured |= _memorized(output[evaluation:], world.fresh, x, rows.distinct)
+        found |= {f"{name}_{what}": jnp.nanmean(values, where=kind == number) for what, values in per_point.items()}
+        to_truth, to_empirical = (found[f"{name}_distance_to_{other}"] for other in ("truth", "empirical"))
+        found[f"{name}_index"] = to_truth / (to_truth + to_empirical)
+    found |= _stored(weights, x, rows.distinct)
+    found |= _memorized(output[evaluation:], world.fresh, x, rows.distinct)
     few = picked[:JACOBIANS]
     levels = {"ridge": noise_std**2, "weight_decay": weight_decay}
-    return measured | _jacobians(weights, x[few], rows.labels[few], samples, world.spectrum, levels)
+    copies = samples - jnp.sum(rows.distinct) + 1  # of the first sample, in the first rows
+    share = jnp.where(few < copies, copies, 1) / samples.astype(x.dtype)
+    return found | _jacobians(weights, x[few], rows.labels[few], share, world.spectrum, levels)
 
 
 def exact_losses(
@@ -156,7 +158,7 @@ def _at_points(weights: Weights, clean: Array, y: Array, output: Array, empirica
 
 
 def _stored(weights: Weights, x: Array, distinct: Array) -> dict[str, Array]:
-    """Merged neurons, how many of them lie on a sample, and how many samples have such a neuron."""
+    """Number of merged neurons, the share of them that lies on a sample, the share of samples with such a neuron."""
     merged = merge_parallel(weights, 0.99)
     counted = alive(merged.weights)
     cosine = unit(x) @ unit(merged.weights.encoder.T).T
@@ -179,12 +181,15 @@ def _jacobians(
     weights: Weights,
     x: Array,
     labels: Array,
-    samples: Array,
+    share: Array,
     spectrum: theory.Spectrum,
     levels: dict[str, Array],
 ) -> dict[str, Array]:
-    """Relative distances of the net's Jacobian from the memorizing one, (9), and from its component's filter, (8)."""
-    spiky = theory.gain(jnp.sum(x**2, axis=1), 1 / samples.astype(x.dtype), **levels)
+    """Relative distances of the net's Jacobian from the memorizing one, (9), and from its component's filter, (8).
+
+    `share` is that of each sample x among the training rows, m/n where it stands there m times.
+    """
+    spiky = theory.gain(jnp.sum(x**2, axis=1), share, **levels)
     balanced = theory.gain(spectrum.eigenvalues, spectrum.proportions[:, None], **levels)
     return {
         "error_against_spiky": jacobian_error(weights, x, unit(x)[:, :, None], spiky[:, None]),

@@ -20,7 +20,7 @@ SWEPT = ("n", "p", "sigma", "lambda", "copies", "scale")  # axes in which nets o
 
 
 def trained(
-    point: dict[str, Any], worlds: World, *, settings: Settings, rows: int, times: tuple[int, ...] = ()
+    point: dict[str, Any], worlds: World, *, settings: Settings, max_rows: int, times: tuple[int, ...] = ()
 ) -> dict[str, Any]:
     """One net, at the end of its training or at several times of it: its weights, and the mean sampled objective.
 
@@ -28,11 +28,11 @@ def trained(
         point: as from `points`.
         worlds: stacked worlds of one dimension.
         settings: of training; σ, λ and the initial scale come from the point, the width is that of the bucket.
-        rows: static bound on the number of training rows, copies included.
+        max_rows: static bound on the number of training rows, copies included.
         times: increasing numbers of steps at which the net of one run is seen, the last of them the end; then both have
             a leading axis of them. Empty for the end alone.
     """
-    _, own, key = placed(point, worlds, rows=rows)
+    _, own, key = placed(point, worlds, max_rows=max_rows)
     run = train_net(key, point, own, settings, times=times)
     loss = run.history.loss.astype(jnp.float64)  # mean over the steps since the time before
     if times:
@@ -46,22 +46,22 @@ def padded(widths: np.ndarray) -> np.ndarray:
 
 
 def points(
-    here: np.ndarray, *, seed: int, world: np.ndarray, identity: np.ndarray, at: Mapping[str, np.ndarray]
+    here: np.ndarray, *, root: int, world: np.ndarray, identity: np.ndarray, at: Mapping[str, np.ndarray]
 ) -> Any:
-    """What a net needs to know, for those at the indices `here`: world (index), identity, seed, and the axes `SWEPT`.
+    """What a net needs to know, for those at the indices `here`: world (index), identity, root, and the axes `SWEPT`.
 
-    The seed, root of the nets' randomness, is data and no constant of the program: another one finds the program of the
-    first compiled.
+    The root, seed of all the nets' randomness, is data and no constant of the program: another one finds the program of
+    the first compiled.
     """
-    own = {"world": world, "identity": identity, "seed": np.full(len(world), seed, np.int64)}
+    own = {"world": world, "identity": identity, "root": np.full(len(world), root, np.int64)}
     return {name: values[here] for name, values in (own | {name: at[name] for name in SWEPT}).items()}
 
 
-def placed(point: dict[str, Any], worlds: World, *, rows: int) -> tuple[World, TrainingRows, Array]:
+def placed(point: dict[str, Any], worlds: World, *, max_rows: int) -> tuple[World, TrainingRows, Array]:
     """World, training rows and key of the net of a point."""
     world = jax.tree.map(lambda field: field[point["world"]], worlds)
-    key = derive(jax.random.key(point["seed"]), "member", point["identity"])
-    return world, world.rows(point["n"], point["copies"], rows), key
+    key = derive(jax.random.key(point["root"]), "member", point["identity"])
+    return world, world.rows(point["n"], point["copies"], max_rows), key
 
 
 def train_net(
