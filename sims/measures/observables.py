@@ -109,7 +109,7 @@ def observables(
     few = picked[:JACOBIANS]
     levels = {"ridge": noise_std**2, "weight_decay": weight_decay}
     copies = samples - jnp.sum(rows.distinct) + 1  # of the first sample, in the first rows
-    share = jnp.where(few < copies, copies, 1) / samples.astype(x.dtype)
+    share = jnp.where(few < copies, copies, 1).astype(x.dtype) / samples.astype(x.dtype)
     return found | _jacobians(weights, x[few], rows.labels[few], share, world.spectrum, levels)
 
 
