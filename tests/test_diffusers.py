@@ -254,7 +254,9 @@ def test_the_command_line_scores_a_saved_pipeline_on_a_folder_of_images(recipes,
     assert int(scored["memorized"].sum()) == 4
     assert {"mid_block/std", "denoising_loss", "combined"} <= set(scored["line"].values)
     assert "µs/sample" in scored.attrs["table"]
-    unlabelled = run("--memorized", "nowhere")
+    with pytest.raises(SystemExit, match=r"--memorized must be one of the subfolders .*'others'.*got 'nowhere'"):
+        run("--memorized", "nowhere")
+    unlabelled = run("--memorized", "")
     assert "auroc" not in unlabelled
     np.testing.assert_array_equal(unlabelled["score"], scored["score"])
 
