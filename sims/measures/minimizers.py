@@ -142,7 +142,7 @@ def _kept(
     for k, place in enumerate(places):
         if k not in done:
             if place.n >= LONG:
-                run.say(f"{part}, n = {place.n}, data set {place.world}: takes minutes")
+                run.say(f"{part}, n = {place.n}, data set {place.world}: may take minutes")
             began = time.perf_counter()
             done[k] = [leaf[None] for leaf in one(place)]
             store.save(k, k + 1, done[k], time.perf_counter() - began)
